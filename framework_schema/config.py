@@ -1,0 +1,79 @@
+"""Settings, gathered once at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from framework_schema.errors import ConfigError
+from framework_schema.history import TABLE
+
+PREFIX = "FRAMEWORK_SCHEMA_"
+CHOICES = {
+    "mode": ("first_request", "startup", "check", "off"),
+    "on_error": ("continue", "unavailable"),
+    "align": ("additive", "strict", "off"),
+    "backup": ("auto", "always", "never"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What can be set, with its defaults; docs/reference/configuration.md says what each does."""
+
+    mode: str = "first_request"
+    on_error: str = "continue"
+    wait: float = 10
+    retry_after: float = 60
+    align: str = "additive"
+    backup: str = "auto"
+    backup_dir: str | None = None
+    backup_keep: int = 3
+    table: str = TABLE
+    sources: tuple[str, ...] | None = None
+    folders: tuple[str, ...] | None = None
+    timeout: float = 30
+    """Seconds to wait for another process's lock, outside of a request."""
+
+    def __post_init__(self) -> None:
+        """Refuse a value that is none of the choices."""
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                found = f"{PREFIX}{name.upper()} is {getattr(self, name)!r}"
+                raise ConfigError(f"{found}; it can be {', '.join(choices)}. Nothing was opened.")
+
+
+def from_mapping(settings: Mapping[str, Any]) -> Config:
+    """Read the ``FRAMEWORK_SCHEMA_*`` keys of an app's config or of the environment."""
+    found: dict[str, Any] = {}
+    for name, kind in KINDS.items():
+        value = settings.get(PREFIX + name.upper())
+        if value is not None:
+            try:
+                found[name] = kind(value)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{PREFIX}{name.upper()} is {value!r}, which cannot be read") from error
+    return Config(**found)
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Read a list of names, or a text that separates them by commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(str(part).strip() for part in parts if str(part).strip())
+
+
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "mode": str,
+    "on_error": str,
+    "wait": float,
+    "retry_after": float,
+    "align": str,
+    "backup": str,
+    "backup_dir": str,
+    "backup_keep": int,
+    "table": str,
+    "sources": names,
+    "folders": names,
+    "timeout": float,
+}

@@ -1,0 +1,200 @@
+"""One snapshot against another; values only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from framework_schema.ddl import fold
+from framework_schema.snapshot import Column, Snapshot, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a live table is not as expected.
+
+    ``kind`` says what of the table (table, column, unique, index, trigger,
+    type, null, default, ...), ``name`` which one, by its case-folded name.
+    ``additive`` differences mend without touching what is there; the others
+    need ``--strict``. ``extra`` ones are listed and no error.
+    """
+
+    table: str
+    kind: str
+    name: str
+    expected: str | None = None
+    found: str | None = None
+    additive: bool = False
+    extra: bool = False
+
+    @property
+    def text(self) -> str:
+        """Say it in words."""
+        what = f"{self.table}: {self.kind} {self.name}" if self.kind != "table" else f"table {self.table}"
+        if self.extra:
+            return f"{what} is extra"
+        if self.found is None:
+            return f"{what} is missing"
+        return f"{what} is {self.found}, expected {self.expected}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for ``--json``."""
+        names = ("table", "kind", "name", "expected", "found", "additive", "extra")
+        return {name: getattr(self, name) for name in names} | {"text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Every difference between a live database and the expected schema."""
+
+    differences: tuple[Difference, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return whether anything is not as expected; what is merely extra does not count."""
+        return any(not difference.extra for difference in self.differences)
+
+    @property
+    def additive(self) -> tuple[Difference, ...]:
+        """What every ``migrate`` mends."""
+        return tuple(d for d in self.differences if d.additive)
+
+    @property
+    def structural(self) -> tuple[Difference, ...]:
+        """What ``migrate --strict`` mends, by rebuilding the table."""
+        return tuple(d for d in self.differences if not d.additive and not d.extra)
+
+    @property
+    def extra(self) -> tuple[Difference, ...]:
+        """What the database has and the scripts do not know; never dropped."""
+        return tuple(d for d in self.differences if d.extra)
+
+
+def find_drift(expected: Snapshot, live: Snapshot) -> Drift:
+    """Return how ``live`` differs from ``expected``.
+
+    What is compared is what both were read with: structural facts only where
+    both snapshots hold them. Order of columns is no difference.
+    """
+    differences: list[Difference] = []
+    for name in sorted(expected.tables):
+        table = live.tables.get(name)
+        if table is None:
+            differences.append(
+                Difference(expected.tables[name].name, "table", expected.tables[name].name, additive=True)
+            )
+        else:
+            differences += _of_table(expected.tables[name], table)
+    for name in sorted(live.tables.keys() - expected.tables.keys()):
+        differences.append(Difference(live.tables[name].name, "table", live.tables[name].name, extra=True))
+    return Drift(tuple(differences))
+
+
+def _of_table(expected: Table, live: Table) -> Iterator[Difference]:
+    table = live.name
+    for name, column in expected.columns.items():
+        if name not in live.columns:
+            yield Difference(table, "column", column.name, additive=True)
+    for name in live.columns.keys() - expected.columns.keys():
+        yield Difference(table, "column", live.columns[name].name, extra=True)
+    for unique in sorted(expected.uniques - live.uniques, key=sorted):
+        if unique != frozenset(live.primary_key):
+            yield Difference(table, "unique", _list(unique), additive=True)
+    for name, index in expected.indexes.items():
+        found = live.indexes.get(name)
+        if found is None and name not in {fold(n) for n in live.unique_names.values()}:
+            yield Difference(table, "index", index.name, additive=True)
+        elif found is None or (found.columns, found.unique, found.where) != (
+            index.columns,
+            index.unique,
+            index.where,
+        ):
+            yield Difference(
+                table, "index", index.name, _index(index), _index(found) if found else "a plain unique index"
+            )
+    for name in live.indexes.keys() - expected.indexes.keys():
+        yield Difference(table, "index", live.indexes[name].name, extra=True)
+    for name, text in expected.triggers.items():
+        found_text = live.triggers.get(name)
+        if found_text is None:
+            yield Difference(table, "trigger", name, additive=True)
+        elif found_text != text:
+            yield Difference(table, "trigger", name, text, found_text)
+    for name in live.triggers.keys() - expected.triggers.keys():
+        yield Difference(table, "trigger", name, extra=True)
+    if expected.is_structural and live.is_structural:
+        yield from _structure(expected, live)
+
+
+def _structure(expected: Table, live: Table) -> Iterator[Difference]:
+    table = live.name
+    if live.unreadable:
+        yield Difference(table, "definition", table, "a statement we can read", live.unreadable)
+        return
+    for name, column in expected.columns.items():
+        if name in live.columns:
+            yield from _of_column(table, column, live.columns[name])
+    if expected.primary_key != live.primary_key:
+        yield Difference(table, "primary key", table, _list(expected.primary_key), _list(live.primary_key) or "none")
+    for option in ("autoincrement", "strict", "without_rowid"):
+        if getattr(expected, option) != getattr(live, option):
+            yield Difference(table, "option", option, _yes(getattr(expected, option)), _yes(getattr(live, option)))
+    known = frozenset(expected.columns)
+    for unique in sorted(live.uniques - expected.uniques, key=sorted):
+        if unique != frozenset(expected.primary_key):
+            extra = not unique <= known
+            yield Difference(table, "unique", _list(unique), None if extra else "no such rule", "there", extra=extra)
+    for key in sorted(expected.foreign_keys - live.foreign_keys, key=repr):
+        yield Difference(
+            table, "foreign key", _list(key.columns), f"{key.table} on delete {key.on_delete}", "not there"
+        )
+    for key in sorted(live.foreign_keys - expected.foreign_keys, key=repr):
+        extra = not set(key.columns) <= known
+        found = f"to {key.table} on delete {key.on_delete}"
+        yield Difference(
+            table, "foreign key", _list(key.columns), None if extra else "no such rule", found, extra=extra
+        )
+    for check in sorted(expected.checks - live.checks):
+        yield Difference(table, "check", check, "there", "not there")
+    for check in sorted(live.checks - expected.checks):
+        yield Difference(table, "check", check, "no such rule", "there")
+    for name in live.columns.keys() - known:
+        column = live.columns[name]
+        if not column.null and column.default is None and name not in live.primary_key and column.generated is None:
+            yield Difference(
+                table,
+                "extra column",
+                column.name,
+                "one that an insert may leave out",
+                "NOT NULL without a default",
+            )
+
+
+def _of_column(table: str, expected: Column, live: Column) -> Iterator[Difference]:
+    if expected.type != live.type:
+        yield Difference(table, "type", expected.name, expected.type or "none", live.type or "none")
+    if expected.null != live.null:
+        yield Difference(table, "null", expected.name, _null(expected.null), _null(live.null))
+    if expected.default != live.default:
+        yield Difference(table, "default", expected.name, expected.default or "none", live.default or "none")
+    if expected.collation != live.collation:
+        yield Difference(table, "collation", expected.name, expected.collation or "none", live.collation or "none")
+    if expected.generated != live.generated:
+        yield Difference(table, "generated", expected.name, expected.generated or "no", live.generated or "no")
+
+
+def _list(names: frozenset[str] | tuple[str, ...]) -> str:
+    return ", ".join(sorted(names) if isinstance(names, frozenset) else names)
+
+
+def _null(null: bool) -> str:
+    return "NULL" if null else "NOT NULL"
+
+
+def _yes(value: bool) -> str:
+    return "on" if value else "off"
+
+
+def _index(index: Any) -> str:
+    where = f" where {index.where}" if index.where else ""
+    return f"{'unique ' if index.unique else ''}on {', '.join(index.columns)}{where}"

@@ -1,0 +1,98 @@
+"""Every error of this package, as one tree.
+
+    SchemaError
+    ├── ConfigError          what was asked for cannot be meant
+    ├── SourceError          scripts that cannot be loaded
+    ├── DatabaseError        the database cannot be worked on as it is
+    │   ├── Unreadable       no database, damaged, or no permission
+    │   ├── Locked           another process holds it
+    │   ├── ForeignHistory   a table of our history's name that is not ours
+    │   ├── ForeignDatabase  somebody else's database
+    │   └── Ahead            newer than the scripts we know
+    ├── PlanRefused          the plan contradicts the history or itself
+    └── MigrationFailed      a script or the alignment failed; carries the report
+
+A message says which database, which migration, what was found, what state the
+database is in now, and what to do next. It never holds a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framework_schema.report import Report
+
+
+class SchemaError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(SchemaError):
+    """What was asked for cannot be meant; nothing was opened."""
+
+
+class SourceError(SchemaError):
+    """A script, or a set of scripts, that cannot be loaded."""
+
+    def __init__(self, source: str, problem: str, remedy: str) -> None:
+        self.source, self.problem, self.remedy = source, problem, remedy
+        super().__init__(f"{source}: {problem}. {remedy}")
+
+
+class DatabaseError(SchemaError):
+    """A database that cannot be worked on as it is. Nothing was changed."""
+
+    state = "unreadable"
+
+    def __init__(self, database: str, problem: str, remedy: str) -> None:
+        self.database, self.problem, self.remedy = database, problem, remedy
+        super().__init__(f"{database}: {problem}. Nothing was changed. {remedy}")
+
+
+class Unreadable(DatabaseError):
+    """No database, a damaged one, or one we may not open."""
+
+
+class Locked(DatabaseError):
+    """Another process holds the database and did not let go in time."""
+
+    state = "locked"
+
+
+class ForeignHistory(DatabaseError):
+    """The history's table name belongs to another tool here."""
+
+    state = "failed"
+
+
+class ForeignDatabase(DatabaseError):
+    """A database with tables of its own, none of them the framework's."""
+
+    state = "foreign"
+
+
+class Ahead(DatabaseError):
+    """The history names scripts newer than all we know."""
+
+    state = "ahead"
+
+
+class PlanRefused(SchemaError):
+    """A plan that contradicts the history or itself; nothing was run."""
+
+
+class CommitRefused(SchemaError):
+    """A script tried to end the transaction its history row belongs to."""
+
+
+class MigrationFailed(SchemaError):
+    """A run that did not end as wanted. ``report`` tells what stands."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        super().__init__(report.error or f"{report.name}: migration failed")
+
+    def __reduce__(self) -> tuple[type[MigrationFailed], tuple[Report]]:
+        """Travel between the processes of a fleet."""
+        return type(self), (self.report,)

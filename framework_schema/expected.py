@@ -1,0 +1,124 @@
+"""The schema that migrations define, found by running them where there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import peewee as pw
+
+from framework_schema import operations
+from framework_schema.history import History
+from framework_schema.migration import Migration, Style
+from framework_schema.migrator import ConvergingMigrator, LazyOrm, type_of_model
+from framework_schema.snapshot import Snapshot, of_database
+
+
+@lru_cache(maxsize=8)
+def expected_schema(migrations: tuple[Migration, ...], table: str, structural: bool = False) -> Snapshot:
+    """Return the schema these migrations make of an empty SQLite database, history included.
+
+    A pure function of its arguments, so the result is kept for the process. A
+    script that cannot run where there is no data (it reads rows it counts on)
+    is passed over: what it makes is then not expected of anyone.
+    """
+    scratch = pw.SqliteDatabase(":memory:")
+    with scratch.connection_context():
+        History(scratch, table).ensure_tables()
+        orm = LazyOrm(lambda: iter(()), operations.for_database(scratch).model_of)
+        for migration in migrations:
+            try:
+                with scratch.atomic():
+                    call(migration, scratch, operations.for_database(scratch), orm)
+            except (Exception, SystemExit):
+                continue
+        return of_database(scratch, structural=structural)
+
+
+def call(
+    migration: Migration,
+    database: pw.Database,
+    doing: operations.Operations,
+    orm: LazyOrm,
+    *,
+    undo: bool = False,
+) -> None:
+    """Run one script, the way its style wants to be called."""
+    if migration.style is Style.CURSOR:
+        migration.function("apply_migration")(database.cursor())
+        doing.note("script")
+        return
+    migrator = ConvergingMigrator(database, doing, orm)
+    migration.function("rollback" if undo else "migrate")(migrator, database, fake=False)
+
+
+def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:
+    """Return the models that the applied scripts define, replayed only when a pending script asks."""
+
+    def replay() -> Iterator[type_of_model]:
+        for model in _replayed(applied, type(database)):
+            model._meta.set_database(database)
+            yield model
+
+    return LazyOrm(replay, operations.for_database(database).model_of)
+
+
+def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[type_of_model]:
+    """Run scripts against a database that answers nothing; one that fails is passed over."""
+    silent = type("Silent", (_Silent, kind), {})(None)
+    orm = LazyOrm(lambda: iter(()), lambda name: None)
+    for migration in applied:
+        if migration.style is Style.PEEWEE:
+            try:
+                migrator = ConvergingMigrator(silent, operations.NoOperations(silent), orm)
+                migration.function("migrate")(migrator, silent, fake=True)
+            except (Exception, SystemExit):
+                continue
+    return list(orm)
+
+
+class _Silent:
+    """Takes every statement and answers with no rows; holds no connection.
+
+    Patching the real class instead, as peewee_migrate does, would silence
+    every database of the process.
+    """
+
+    def connect(self, *args: Any, **kwargs: Any) -> None:
+        raise pw.InterfaceError("a replayed script has no connection")
+
+    def connection(self) -> None:
+        self.connect()
+
+    def execute_sql(self, *args: Any, **kwargs: Any) -> _NoRows:
+        return _NoRows()
+
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing, nor in the next two."""
+
+    commit = rollback = begin
+
+    def last_insert_id(self, *args: Any, **kwargs: Any) -> int:
+        return 0
+
+
+class _NoRows:
+    description: tuple[Any, ...] = ()
+    rowcount = 0
+    lastrowid = 0
+
+    def fetchone(self) -> None:
+        return None
+
+    def fetchall(self) -> list[Any]:
+        return []
+
+    def fetchmany(self, size: int = 1) -> list[Any]:
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,274 @@
+"""The history of one database: which migrations it has, and all that ever happened to it.
+
+Two tables. ``schema_migrations`` is what existing databases have, one row a
+migration, its six columns never changed. ``schema_migration_events`` is ours
+and append-only. Reading creates neither.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import peewee as pw
+
+from framework_schema._version import __version__
+from framework_schema.errors import ForeignHistory
+
+TABLE = "schema_migrations"
+EVENTS_SUFFIX = "_events"
+COLUMNS = ("id", "migration_name", "applied_at", "success", "error_message", "execution_time_ms")
+SHORTEST = {"migration_name", "applied_at"}
+"""The columns every home-made ``schema_migrations`` of the framework has had."""
+
+CREATE = """
+CREATE TABLE {table} (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    migration_name TEXT UNIQUE NOT NULL,
+    applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
+    success BOOLEAN DEFAULT TRUE,
+    error_message TEXT,
+    execution_time_ms INTEGER
+)
+"""
+CREATE_EVENTS = """
+CREATE TABLE {table} (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TIMESTAMP NOT NULL,
+    kind TEXT NOT NULL,
+    migration_name TEXT,
+    outcome TEXT NOT NULL,
+    detail TEXT,
+    error TEXT,
+    duration_ms INTEGER,
+    checksum TEXT,
+    mark TEXT,
+    host TEXT NOT NULL,
+    process INTEGER NOT NULL,
+    package_version TEXT NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMigration:
+    """One row of the history."""
+
+    key: str
+    success: bool
+    error: str | None = None
+    checksum: str | None = None
+    applied_at: str | None = None
+    adopted: bool = False
+
+    @property
+    def source(self) -> str | None:
+        """Return the source, or None for a name recorded before there were sources."""
+        return self.key.split("/", 1)[0] if "/" in self.key else None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, as it goes on record.
+
+    ``kind`` is one of applied, adopted, failed, aligned, repaired, imported,
+    rolled back, restored, verified; ``outcome`` is ok or failed. ``mark`` ties
+    the plan to the schema it left behind: see ``History.mark``.
+    """
+
+    kind: str
+    outcome: str = "ok"
+    key: str | None = None
+    detail: str | None = None
+    error: str | None = None
+    duration_ms: int | None = None
+    checksum: str | None = None
+    mark: str | None = None
+
+
+class History:
+    """The two tables of one database, through the connection that is given."""
+
+    def __init__(self, database: pw.Database, table: str = TABLE) -> None:
+        self.database, self.table = database, table
+
+    @property
+    def events_table(self) -> str:
+        """Name of the append-only table."""
+        return f"schema_migration{EVENTS_SUFFIX}" if self.table == TABLE else f"{self.table}{EVENTS_SUFFIX}"
+
+    def exists(self, name: str) -> bool:
+        """Tell whether the database has this history table; checks its shape.
+
+        Raises ``ForeignHistory`` when a table of our name belongs to another tool.
+        """
+        if not self.database.table_exists(self.table):
+            return False
+        self.check_shape(name)
+        return True
+
+    def check_shape(self, name: str) -> None:
+        """Refuse a table that has our name and not our columns."""
+        found = {column.name.lower() for column in self.database.get_columns(self.table)}
+        if not found >= SHORTEST:
+            raise ForeignHistory(
+                name,
+                f"its table {self.table} has the columns {', '.join(sorted(found))} and belongs to another tool",
+                "Set FRAMEWORK_SCHEMA_TABLE to a name of your choice, so that both histories can live side by side.",
+            )
+
+    def applied(self) -> tuple[AppliedMigration, ...]:
+        """Read every row, oldest first; none where there is no table."""
+        have = {column.name.lower() for column in self.database.get_columns(self.table)}
+        if not have:
+            return ()
+        select = ", ".join(self._q(column) if column in have else "NULL" for column in COLUMNS[1:])
+        rows = self._execute(f"SELECT {select} FROM {self._q(self.table)} ORDER BY {self._order(have)}").fetchall()
+        details = self._last_events()
+        return tuple(
+            AppliedMigration(
+                key,
+                success is None or bool(success),
+                error,
+                details.get(key, (None, False))[0],
+                None if at is None else str(at),
+                details.get(key, (None, False))[1],
+            )
+            for key, at, success, error, _ in rows
+        )
+
+    def mark(self) -> str | None:
+        """Return the mark the last run left, if nothing happened since; one small read.
+
+        A run that ends with everything as expected writes the plan's
+        fingerprint and the schema's version as the newest event. A plan that
+        changed, a table altered by hand, or a failure since: no mark fits.
+        """
+        table = self._q(self.events_table)
+        row = self._execute(f"SELECT mark FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+        return row[0] if row else None
+
+    def names_in(self, table: str) -> frozenset[str]:
+        """Read the names another tool recorded in a table of its own; none where its shape is another."""
+        columns = {column.name for column in self.database.get_columns(table)}
+        if not columns >= {"name", "migrated_at"}:
+            return frozenset()
+        return frozenset(name for (name,) in self._execute(f"SELECT name FROM {self._q(table)}").fetchall())
+
+    def ensure_tables(self) -> list[str]:
+        """Create what is absent of the two tables and bring an old one up to six columns."""
+        made = []
+        columns = {column.name.lower() for column in self.database.get_columns(self.table)}
+        if not columns:
+            self._execute(CREATE.format(table=self._q(self.table)))
+            made.append(f"table {self.table}")
+        for column, kind in (
+            ("success", "BOOLEAN DEFAULT TRUE"),
+            ("error_message", "TEXT"),
+            ("execution_time_ms", "INTEGER"),
+        ):
+            if columns and column not in columns:
+                self._execute(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}")
+                made.append(f"column {self.table}.{column}")
+        index = "idx_migration_name" if self.table == TABLE else f"idx_{self.table}_name"
+        if index not in {i.name for i in self.database.get_indexes(self.table)}:
+            self._execute(f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
+        if not self.database.table_exists(self.events_table):
+            self._execute(CREATE_EVENTS.format(table=self._q(self.events_table)))
+        return made
+
+    def record(self, key: str, *, error: str | None = None, duration_ms: int | None = None) -> None:
+        """Write or overwrite the one row of a migration; ``error`` makes it a failure."""
+        values = (_now(), error is None, error, duration_ms, key)
+        table, mark = self._q(self.table), self.database.param
+        changed = self._execute(
+            f"UPDATE {table} SET applied_at = {mark}, success = {mark}, error_message = {mark}, "
+            f"execution_time_ms = {mark} WHERE migration_name = {mark}",
+            values,
+        )
+        if not self.database.rows_affected(changed):
+            self._execute(
+                f"INSERT INTO {table} (applied_at, success, error_message, execution_time_ms, migration_name) "
+                f"VALUES ({', '.join([mark] * 5)})",
+                values,
+            )
+
+    def forget(self, key: str) -> None:
+        """Remove a migration's row, as a rollback does. The events stay."""
+        self._execute(f"DELETE FROM {self._q(self.table)} WHERE migration_name = {self.database.param}", (key,))
+
+    def log(self, event: Event) -> None:
+        """Append one event."""
+        values = (
+            _now(), event.kind, event.key, event.outcome, event.detail, event.error, event.duration_ms,
+            event.checksum, event.mark, socket.gethostname(), os.getpid(), __version__,
+        )  # fmt: skip
+        self._execute(
+            f"INSERT INTO {self._q(self.events_table)} (at, kind, migration_name, outcome, detail, error, duration_ms, "
+            f"checksum, mark, host, process, package_version) VALUES ({', '.join([self.database.param] * 12)})",
+            values,
+        )
+
+    def events(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Read the events, newest first; none where there is no table."""
+        if not self.database.table_exists(self.events_table):
+            return []
+        names = (
+            "id",
+            "at",
+            "kind",
+            "migration_name",
+            "outcome",
+            "detail",
+            "error",
+            "duration_ms",
+            "host",
+            "process",
+            "package_version",
+        )
+        cursor = self._execute(
+            f"SELECT {', '.join(names)} FROM {self._q(self.events_table)} ORDER BY id DESC"
+            + (f" LIMIT {int(limit)}" if limit is not None else "")
+        )
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def rows(self, limit: int | None = None, *, failed: bool = False) -> list[dict[str, Any]]:
+        """Read the history's rows, newest first, as the ``history`` command shows them."""
+        have = {column.name.lower() for column in self.database.get_columns(self.table)}
+        if not have:
+            return []
+        names = [column for column in COLUMNS if column in have]
+        where = " WHERE NOT success" if failed and "success" in have else ""
+        select = f"SELECT {', '.join(map(self._q, names))} FROM {self._q(self.table)}{where}"
+        most = f" LIMIT {int(limit)}" if limit is not None else ""
+        cursor = self._execute(f"{select} ORDER BY {self._order(have)} DESC{most}")
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _last_events(self) -> dict[str, tuple[str | None, bool]]:
+        """For each migration: the checksum last recorded, and whether it was adopted."""
+        if not self.database.table_exists(self.events_table):
+            return {}
+        cursor = self._execute(
+            f"SELECT migration_name, checksum, kind FROM {self._q(self.events_table)} "
+            "WHERE kind IN ('applied', 'adopted') AND outcome = 'ok' ORDER BY id"
+        )
+        return {key: (checksum, kind == "adopted") for key, checksum, kind in cursor.fetchall()}
+
+    @staticmethod
+    def _order(have: Iterable[str]) -> str:
+        return "id" if "id" in have else "applied_at"
+
+    def _execute(self, sql: str, params: Sequence[Any] | None = None) -> Any:
+        return self.database.execute_sql(sql, params)
+
+    def _q(self, name: str) -> str:
+        quote = self.database.quote
+        return f"{quote[0]}{name.replace(quote[1], quote[1] * 2)}{quote[1]}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,205 @@
+"""One migration script as a value, read without being run."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from framework_schema.errors import SourceError
+
+NAME = re.compile(r"(\d{3,})_\w[\w-]*")
+"""What a numbered script is called: three digits or more, an underscore, a word."""
+
+
+class Style(enum.Enum):
+    """How a script wants to be called."""
+
+    PEEWEE = "migrate(migrator, database, *, fake=False)"
+    CURSOR = "apply_migration(cursor)"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One script: where it comes from, what it is called, and its bytes.
+
+    Identity is ``key``, source and name. The file is parsed when first asked
+    for anything but these, and never imported: ``load`` runs its text in a
+    namespace of its own for every use, since a Peewee model remembers the
+    database it was bound to.
+    """
+
+    source: str
+    name: str
+    content: bytes = field(repr=False)
+    path: Path = field(compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """Return ``source/name``, what the history holds."""
+        return f"{self.source}/{self.name}"
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Parse the script.
+
+        Raises ``SourceError`` with file and line when it is no valid Python.
+        """
+        try:
+            return ast.parse(self.content, filename=str(self.path))
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            raise SourceError(
+                self.key,
+                f"{self.path}{f', line {line}' if line else ''}: {error.__class__.__name__}: "
+                f"{getattr(error, 'msg', error)}",
+                "Mend the script and run again; until then nothing of this source runs.",
+            ) from error
+
+    @cached_property
+    def checksum(self) -> str:
+        """Hash the syntax tree, so that a formatter or a comment changes nothing."""
+        return hashlib.sha256("\n".join(_shape(self.tree)).encode()).hexdigest()[:32]
+
+    @cached_property
+    def style(self) -> Style:
+        """Tell how the script wants to be called, by the functions it defines."""
+        functions = self._functions
+        if "migrate" in functions and _positional(functions["migrate"]) >= 2:
+            return Style.PEEWEE
+        if "apply_migration" in functions and _accepts_one(functions["apply_migration"]):
+            return Style.CURSOR
+        return Style.UNSUPPORTED
+
+    @property
+    def unsupported(self) -> str | None:
+        """Say why the script cannot be run, or None when it can."""
+        if self.style is not Style.UNSUPPORTED:
+            return None
+        if not self.tree.body:
+            return "the file is empty"
+        found = [
+            name
+            for name in ("migrate", "apply_migration", "main", "run_migration")
+            if name in self._functions
+        ]
+        if found:
+            return (
+                f"{found[0]}() opens a database by itself; expected migrate(migrator, database) or apply_migration(cursor)"
+            )
+        return "it defines neither migrate(migrator, database) nor apply_migration(cursor)"
+
+    @property
+    def has_rollback(self) -> bool:
+        """Tell whether the script can be undone."""
+        return "rollback" in self._functions and self.style is Style.PEEWEE
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Keys or sources this script names as ``depends_on``."""
+        return tuple(str(key) for key in self._setting("depends_on", ()))
+
+    @property
+    def atomic(self) -> bool:
+        """False for a script with statements that refuse a transaction."""
+        return bool(self._setting("atomic", True))
+
+    @property
+    def destructive(self) -> bool:
+        """True for a script that says it removes data."""
+        return bool(self._setting("destructive", False))
+
+    def load(self) -> dict[str, Any]:
+        """Run the script's top level in a fresh namespace and return it."""
+        namespace: dict[str, Any] = {"__name__": f"migration:{self.key}", "__file__": str(self.path)}
+        exec(self._code, namespace)
+        return namespace
+
+    def function(self, name: str) -> Callable[..., object]:
+        """Return one of the script's functions, loaded anew."""
+        function: Callable[..., object] = self.load()[name]
+        return function
+
+    @cached_property
+    def _code(self) -> CodeType:
+        return compile(self.tree, str(self.path), "exec", dont_inherit=True)
+
+    @cached_property
+    def _functions(self) -> dict[str, ast.FunctionDef]:
+        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+
+    def _setting(self, name: str, default: Any) -> Any:
+        return module_setting(self.tree, name, default, self.key)
+
+
+def module_setting(tree: ast.Module, name: str, default: Any, owner: str) -> Any:
+    """Read a module-level assignment of a literal without running the module.
+
+    Raises ``SourceError`` when the value is not a literal.
+    """
+    for node in reversed(tree.body):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == name for t in node.targets
+        ):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError as error:
+                raise SourceError(
+                    owner,
+                    f"{name} on line {node.lineno} is not a literal",
+                    "Write a plain list, text or bool.",
+                ) from error
+    return default
+
+
+def order_of(name: str) -> tuple[int, str]:
+    """Sort scripts as people number them: 999 before 1000, unnumbered ones last."""
+    match = NAME.fullmatch(name)
+    return (int(match[1]) if match else 10**9, name)
+
+
+def _positional(function: ast.FunctionDef) -> int:
+    return len(function.args.posonlyargs) + len(function.args.args)
+
+
+def _accepts_one(function: ast.FunctionDef) -> bool:
+    required = _positional(function) - len(function.args.defaults)
+    first = (function.args.posonlyargs + function.args.args)[:1]
+    return required <= 1 and bool(first) and first[0].arg in ("cursor", "cur", "c")
+
+
+def _shape(node: ast.AST) -> Iterator[str]:
+    """Walk a syntax tree as lines that do not differ between Python releases.
+
+    ``ast.dump`` will not do: what it leaves out changed in Python 3.13.
+    """
+    yield type(node).__name__
+    for name, value in ast.iter_fields(node):
+        if name in ("type_comment", "kind", "ctx", "type_params") or value is None or value == []:
+            continue
+        yield f".{name}"
+        if name == "body" and isinstance(value, list):
+            value = _without_docstring(value)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                yield from _shape(item)
+            else:
+                yield repr(item)
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0]
+    is_text = (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+    return body[1:] if is_text else body

@@ -1,0 +1,231 @@
+"""peewee_migrate's Migrator, with operations that run when called and converge.
+
+Scripts see the class they know. What differs: an operation runs at once, so a
+script may create a table, add to it and fill it; and an operation whose effect
+is there already does nothing and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import peewee as pw
+from peewee_migrate.migrator import ORM
+from peewee_migrate.migrator import Migrator as PeeweeMigrator
+
+from framework_schema.operations import Operations
+
+type_of_model = type[pw.Model]
+Model = TypeVar("Model", bound=type_of_model)
+
+
+class LazyOrm(ORM):
+    """The models of all tables so far, found when a script asks for one.
+
+    First comes what the scripts of this run made, then what a replay of the
+    applied ones defines, then the table as the database has it.
+    """
+
+    __slots__ = ("_introspect", "_replay")
+
+    def __init__(
+        self, replay: Callable[[], Iterator[type_of_model]], introspect: Callable[[str], type_of_model | None]
+    ):
+        super().__init__()
+        self._replay: Callable[[], Iterator[type_of_model]] | None = replay
+        self._introspect = introspect
+
+    def find(self, name: str) -> type_of_model | None:
+        """Return the model of a table or class name, or None."""
+        found = self.__models__.get(name) or self.__tables__.get(name)
+        if found is None and self._replay is not None:
+            replay, self._replay = self._replay, None
+            for model in replay():
+                if model._meta.table_name not in self.__tables__:
+                    self.add(model)
+            return self.find(name)
+        if found is None and (found := self._introspect(name)) is not None:
+            self.add(found)
+        return found
+
+    def __getattr__(self, name: str) -> type_of_model:
+        """Return a model by its class name."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> type_of_model:
+        """Return a model by its table name."""
+        found = self.find(name)
+        if found is None:
+            raise KeyError(f"no table or model {name!r}: no script made it and the database does not have it")
+        return found
+
+    def remove(self, model: type_of_model) -> None:
+        """Forget a model; one that was never asked for is no error."""
+        self.__models__.pop(model.__name__, None)
+        self.__tables__.pop(model._meta.table_name, None)
+
+
+class ConvergingMigrator(PeeweeMigrator):
+    """What ``migrate(migrator, database)`` is called with.
+
+    Every operation is done by ``operations``, which knows the engine and keeps
+    a record of what it did and what was there already.
+    """
+
+    def __init__(self, database: pw.Database, operations: Operations, orm: LazyOrm) -> None:
+        super().__init__(database)
+        self.operations, self.orm = operations, orm
+
+    def __get_model__(self, model: Any) -> Any:
+        if not isinstance(model, str):
+            return model
+        found = self.orm.find(model)
+        if found is None:
+            raise ValueError(f"Model {model} not found: no script made it and the database does not have it")
+        return found
+
+    def __call__(self) -> None:
+        """Do nothing: every operation has run already."""
+
+    def sql(self, sql: str, *params: Any) -> None:
+        """Execute raw SQL."""
+        self.operations.execute(sql, params)
+
+    def run(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Run a Python function."""
+        self.operations.call(func, *args, **kwargs)
+
+    def create_model(self, model: Model) -> Model:
+        """Create the model's table, or add to a table that is there what it lacks."""
+        model._meta.set_database(self.operations.database)
+        self.orm.add(model)
+        self.operations.create_table(model)
+        return model
+
+    def remove_model(self, model: Any, *, cascade: bool = True) -> None:
+        """Drop the model's table."""
+        model = self.__get_model__(model)
+        self.orm.remove(model)
+        self.operations.drop_table(model._meta.table_name, cascade=cascade)
+
+    def add_fields(self, model: Any, *, allow_not_null: bool = False, **fields: pw.Field[Any]) -> Any:
+        """Add columns; one that is there stays as it is."""
+        model = self.__get_model__(model)
+        for name, field in fields.items():
+            model._meta.add_field(name, field)
+            self.operations.add_column(model, field, allow_not_null=allow_not_null)
+        return model
+
+    def change_fields(self, model: Any, **fields: pw.Field[Any]) -> Any:
+        """Give columns a new definition, and a new name where the field has one."""
+        model = self.__get_model__(model)
+        meta = model._meta
+        for name, field in fields.items():
+            old = meta.fields.get(name, field)
+            old_column, was_unique = old.column_name, old.unique
+            meta.add_field(name, field)
+            if old_column != field.column_name:
+                self.operations.rename_column(meta.table_name, old_column, field.column_name)
+            self.operations.change_column(model, field)
+            if field.unique and not was_unique:
+                self._index(model, (name,), unique=True)
+            elif was_unique and not field.unique:
+                self.operations.drop_unique(meta.table_name, [field.column_name])
+        return model
+
+    def remove_fields(self, model: Any, *names: str, cascade: bool = True, **params: Any) -> Any:
+        """Drop columns, with the indexes that stand on one of them alone."""
+        model = self.__get_model__(model)
+        for field in [field for field in model._meta.sorted_fields if field.name in names]:
+            self.__del_field__(model, field)
+            self.operations.drop_column(model._meta.table_name, field.column_name, cascade=cascade)
+        return model
+
+    def rename_field(self, model: Any, old_name: str, new_name: str) -> Any:
+        """Rename a column."""
+        model = self.__get_model__(model)
+        field = model._meta.fields[old_name]
+        old_column = field.column_name
+        self.__del_field__(model, field)
+        field.name = field.column_name = new_name
+        if isinstance(field, pw.ForeignKeyField):
+            field.column_name = f"{new_name}_id"
+        model._meta.add_field(new_name, field)
+        self.operations.rename_column(model._meta.table_name, old_column, field.column_name)
+        return model
+
+    def rename_table(self, model: Any, new_name: str) -> Any:
+        """Rename a table."""
+        model = self.__get_model__(model)
+        old_name = model._meta.table_name
+        self.orm.remove(model)
+        model._meta.set_table_name(new_name)
+        self.orm.add(model)
+        self.operations.rename_table(old_name, new_name)
+        return model
+
+    def add_index(self, model: Any, *columns: str, unique: bool = False, **index_params: Any) -> Any:
+        """Create an index; one of the same name and columns stays."""
+        model = self.__get_model__(model)
+        model._meta.indexes = [*model._meta.indexes, (columns, unique)]
+        self._index(model, columns, unique=unique, **index_params)
+        return model
+
+    def drop_index(self, model: Any, *columns: str) -> Any:
+        """Drop the index that peewee_migrate names after these columns."""
+        model = self.__get_model__(model)
+        meta = model._meta
+        names = [meta.fields[column].column_name for column in columns if column in meta.fields]
+        if len(columns) == 1 and columns[0] in meta.fields:
+            meta.fields[columns[0]].unique = meta.fields[columns[0]].index = False
+        meta.indexes = [
+            index for index in meta.indexes if not (isinstance(index, tuple) and tuple(index[0]) == columns)
+        ]
+        self.operations.drop_index(meta.table_name, names)
+        return model
+
+    def add_not_null(self, model: Any, *names: str) -> Any:
+        """Forbid NULL; a column that holds one makes this fail."""
+        return self._nullability(model, names, null=False)
+
+    def drop_not_null(self, model: Any, *names: str) -> Any:
+        """Allow NULL."""
+        return self._nullability(model, names, null=True)
+
+    def add_default(self, model: Any, name: str, default: Any) -> Any:
+        """Set a column's default and fill its NULLs; what is there is never overwritten."""
+        model = self.__get_model__(model)
+        field = model._meta.fields[name]
+        field.default = model._meta.defaults[field] = default
+        self.operations.set_default(model._meta.table_name, field.column_name, field.db_value(default))
+        return model
+
+    def add_constraint(self, model: Any, name: str, constraint: Any) -> Any:
+        """Add a named constraint to a table."""
+        model = self.__get_model__(model)
+        self.operations.add_constraint(model._meta.table_name, name, constraint)
+        return model
+
+    def drop_constraints(self, model: Any, *names: str) -> Any:
+        """Drop named constraints of a table."""
+        model = self.__get_model__(model)
+        for name in names:
+            self.operations.drop_constraint(model._meta.table_name, name)
+        return model
+
+    def _nullability(self, model: Any, names: tuple[str, ...], *, null: bool) -> Any:
+        model = self.__get_model__(model)
+        for name in names:
+            field = model._meta.fields[name]
+            field.null = null
+            self.operations.set_null(model._meta.table_name, field.column_name, null=null)
+        return model
+
+    def _index(self, model: Any, columns: tuple[str, ...], *, unique: bool, **params: Any) -> None:
+        fields = [model._meta.fields[column] for column in columns]
+        if len(fields) == 1:
+            fields[0].unique, fields[0].index = unique, not unique
+        self.operations.add_index(model._meta.table_name, [f.column_name for f in fields], unique=unique, **params)

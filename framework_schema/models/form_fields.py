@@ -1,0 +1,46 @@
+"""The form with which an entry is edited."""
+
+from __future__ import annotations
+
+import peewee as pw
+
+from framework_schema.fields import AutoIncrementField, TextKeyField, TimestampField, default, now
+from framework_schema.models.base import FrameworkModel
+from framework_schema.models.entries import EntryType
+
+
+class EntryTypeFormField(FrameworkModel):
+    """A field of an entry type's form."""
+
+    id = AutoIncrementField()
+    entry_type = pw.ForeignKeyField(
+        EntryType, column_name="entry_type_id", on_delete="CASCADE", index=False, backref="form_fields"
+    )
+    field_name = TextKeyField()
+    field_type = pw.TextField(
+        constraints=[
+            pw.Check(
+                "field_type IN ('text', 'textarea', 'select', 'date', 'checkbox', 'number', 'email', 'url', 'custom')"
+            )
+        ],
+    )
+    field_label = pw.TextField()
+    display_order = pw.IntegerField(null=True, **default(0))
+    row_position = pw.IntegerField(null=True, **default(0))
+    column_width = pw.IntegerField(null=True, **default(12, check="column_width BETWEEN 1 AND 12"))
+    is_visible = pw.IntegerField(null=True, **default(1))
+    is_required = pw.IntegerField(null=True, **default(0))
+    is_editable = pw.IntegerField(null=True, **default(1))
+    placeholder = pw.TextField(null=True)
+    help_text = pw.TextField(null=True)
+    default_value = pw.TextField(null=True)
+    field_options = pw.TextField(null=True)
+    validation_rules = pw.TextField(null=True)
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "EntryTypeFormField"
+        indexes = [
+            (("entry_type", "field_name"), True),
+        ]

@@ -1,0 +1,103 @@
+"""Git repositories that are followed."""
+
+from __future__ import annotations
+
+import peewee as pw
+
+from framework_schema.fields import (
+    AutoIncrementField,
+    BooleanField,
+    TextKeyField,
+    TimestampField,
+    default,
+    index,
+    now,
+)
+from framework_schema.models.base import FrameworkModel
+from framework_schema.models.entries import Entry, EntryType
+
+
+class GitRepository(FrameworkModel):
+    """A repository, and how it is synchronised."""
+
+    id = AutoIncrementField()
+    name = pw.TextField()
+    url = pw.TextField()
+    local_path = pw.TextField(null=True)
+    default_branch = pw.TextField(null=True, **default("main"))
+    credentials_encrypted = pw.TextField(null=True)
+    last_synced = TimestampField(null=True)
+    entry_type = pw.ForeignKeyField(
+        EntryType,
+        column_name="entry_type_id",
+        null=True,
+        on_delete="SET NULL",
+        index=False,
+        backref="git_repositories",
+    )
+    auto_sync = BooleanField(null=True, **default(0))
+    auto_create_entries = BooleanField(null=True, **default(0))
+    sync_interval = pw.IntegerField(null=True, **default(15))
+    commit_types = pw.TextField(null=True, **default("feat,fix,docs,refactor"))
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+    allowed_statuses = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "GitRepository"
+
+
+class GitCommit(FrameworkModel):
+    """A commit, and the entry made from it."""
+
+    id = AutoIncrementField()
+    repository = pw.ForeignKeyField(
+        GitRepository, column_name="repository_id", on_delete="CASCADE", index=False, backref="commits"
+    )
+    commit_hash = TextKeyField(unique=True)
+    author = pw.TextField(null=True)
+    author_email = pw.TextField(null=True)
+    message = pw.TextField(null=True)
+    message_body = pw.TextField(null=True)
+    commit_date = TimestampField(null=True)
+    branch = pw.TextField(null=True)
+    files_changed = pw.IntegerField(null=True, **default(0))
+    insertions = pw.IntegerField(null=True, **default(0))
+    deletions = pw.IntegerField(null=True, **default(0))
+    entry = pw.ForeignKeyField(
+        Entry, column_name="entry_id", null=True, on_delete="SET NULL", index=False, backref="git_commits"
+    )
+    created_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "GitCommit"
+        indexes = [
+            index("idx_git_commit_entry", "GitCommit", "entry_id"),
+            index("idx_git_commit_hash", "GitCommit", "commit_hash"),
+            index("idx_git_commit_repo", "GitCommit", "repository_id"),
+        ]
+
+
+class GitBranch(FrameworkModel):
+    """A branch, and the entry made from it."""
+
+    id = AutoIncrementField()
+    repository = pw.ForeignKeyField(
+        GitRepository, column_name="repository_id", on_delete="CASCADE", index=False, backref="branches"
+    )
+    name = TextKeyField()
+    is_default = BooleanField(null=True, **default(0))
+    last_commit_hash = pw.TextField(null=True)
+    last_commit_date = TimestampField(null=True)
+    entry = pw.ForeignKeyField(
+        Entry, column_name="entry_id", null=True, on_delete="SET NULL", index=False, backref="git_branches"
+    )
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "GitBranch"
+        indexes = [
+            (("repository", "name"), True),
+            index("idx_git_branch_repo", "GitBranch", "repository_id"),
+        ]

@@ -1,0 +1,175 @@
+"""How the page of an entry is laid out, and what its sections show."""
+
+from __future__ import annotations
+
+import peewee as pw
+
+from framework_schema.fields import (
+    AutoIncrementField,
+    BooleanField,
+    Reference,
+    TextKeyField,
+    TimestampField,
+    default,
+    index,
+    now,
+)
+from framework_schema.models.base import FrameworkModel
+from framework_schema.models.entries import EntryType
+from framework_schema.models.relationships import RelationshipDefinition
+
+
+class EntryTypeLayout(FrameworkModel):
+    """The layout of the entry page, one for an entry type."""
+
+    id = AutoIncrementField()
+    entry_type = pw.ForeignKeyField(
+        EntryType,
+        column_name="entry_type_id",
+        unique=True,
+        on_delete="CASCADE",
+        index=False,
+        backref="layouts",
+    )
+    layout_config = pw.TextField(null=True, **default('{"cols": 12, "rowHeight": 80}'))
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "EntryTypeLayout"
+        indexes = [
+            index("idx_entry_type_layout_entry_type", "EntryTypeLayout", "entry_type_id"),
+        ]
+
+
+class EntryLayoutTab(FrameworkModel):
+    """A tab of a layout."""
+
+    id = AutoIncrementField()
+    layout = pw.ForeignKeyField(
+        EntryTypeLayout, column_name="layout_id", on_delete="CASCADE", index=False, backref="tabs"
+    )
+    tab_id = TextKeyField()
+    tab_label = pw.TextField()
+    tab_icon = pw.TextField(null=True, **default("fa-folder"))
+    display_order = pw.IntegerField(null=True, **default(0))
+    is_visible = pw.IntegerField(null=True, **default(1))
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "EntryLayoutTab"
+        indexes = [
+            (("layout", "tab_id"), True),
+            index("idx_entry_layout_tab_layout", "EntryLayoutTab", "layout_id"),
+        ]
+
+
+class EntryLayoutSection(FrameworkModel):
+    """A section of a layout, and its place on a tab."""
+
+    id = AutoIncrementField()
+    layout = pw.ForeignKeyField(
+        EntryTypeLayout, column_name="layout_id", on_delete="CASCADE", index=False, backref="sections"
+    )
+    section_type = TextKeyField()
+    title = pw.TextField(null=True)
+    position_x = pw.IntegerField(null=True, **default(0))
+    position_y = pw.IntegerField(null=True, **default(0))
+    width = pw.IntegerField(null=True, **default(12))
+    height = pw.IntegerField(null=True, **default(2))
+    is_visible = pw.IntegerField(null=True, **default(1))
+    is_collapsible = pw.IntegerField(null=True, **default(1))
+    default_collapsed = pw.IntegerField(null=True, **default(0))
+    config = pw.TextField(null=True, **default("{}"))
+    display_order = pw.IntegerField(null=True, **default(0))
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+    tab_id = TextKeyField(null=True, **default("main"))
+    tab_order = pw.IntegerField(null=True, **default(0))
+
+    class Meta:
+        table_name = "EntryLayoutSection"
+        indexes = [
+            index("idx_entry_layout_section_layout", "EntryLayoutSection", "layout_id"),
+            index("idx_entry_layout_section_tab", "EntryLayoutSection", "tab_id"),
+            index("idx_entry_layout_section_type", "EntryLayoutSection", "section_type"),
+        ]
+
+
+class RelationshipGridOrder(FrameworkModel):
+    """A relationship's place in the grid of an entry type, or of one of its sections."""
+
+    id = AutoIncrementField()
+    entry_type = pw.ForeignKeyField(
+        EntryType, column_name="entry_type_id", on_delete="CASCADE", index=False, backref="grid_orders"
+    )
+    section = pw.ForeignKeyField(
+        EntryLayoutSection,
+        column_name="section_id",
+        null=True,
+        on_delete="CASCADE",
+        index=False,
+        backref="grid_orders",
+    )
+    relationship_definition = pw.ForeignKeyField(
+        RelationshipDefinition,
+        column_name="relationship_definition_id",
+        on_delete="CASCADE",
+        index=False,
+        backref="grid_orders",
+    )
+    display_order = pw.IntegerField(**default(0))
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "RelationshipGridOrder"
+        indexes = [
+            (("entry_type", "section", "relationship_definition"), True),
+            index("idx_grid_order_display", "RelationshipGridOrder", "entry_type_id", "display_order"),
+            index("idx_grid_order_entry_type", "RelationshipGridOrder", "entry_type_id"),
+        ]
+
+
+class SectionRelationshipPreference(FrameworkModel):
+    """How a section shows the entries of one relationship."""
+
+    id = AutoIncrementField()
+    entry_type_id = pw.IntegerField()
+    section_id = pw.IntegerField()
+    relationship_definition_id = pw.IntegerField()
+    is_hidden = BooleanField(null=True, **default(0))
+    filter_status_category = pw.TextField(null=True)
+    filter_specific_states = pw.TextField(null=True)
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "section_relationship_preferences"
+        indexes = [
+            (("entry_type_id", "section_id", "relationship_definition_id"), True),
+            index(
+                "idx_section_rel_prefs_lookup",
+                "section_relationship_preferences",
+                "entry_type_id",
+                "section_id",
+            ),
+            index(
+                "idx_section_rel_prefs_relationship",
+                "section_relationship_preferences",
+                "relationship_definition_id",
+            ),
+        ]
+        # The framework's SQLite files refer to three tables that no version of it ever made, and it runs
+        # with foreign keys off. What the columns hold are ids of the tables named first.
+        constraints = [
+            Reference("entry_type_id", "EntryType", on_delete="CASCADE", on_sqlite="entry_types"),
+            Reference("section_id", "EntryLayoutSection", on_delete="CASCADE", on_sqlite="section_order"),
+            Reference(
+                "relationship_definition_id",
+                "RelationshipDefinition",
+                on_delete="CASCADE",
+                on_sqlite="relationship_definitions",
+            ),
+        ]

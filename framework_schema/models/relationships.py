@@ -1,0 +1,150 @@
+"""How entries and entry types relate to each other."""
+
+from __future__ import annotations
+
+import peewee as pw
+
+from framework_schema.fields import (
+    AutoIncrementField,
+    BooleanField,
+    RealField,
+    TextKeyField,
+    TimestampField,
+    default,
+    index,
+    now,
+)
+from framework_schema.models.base import FrameworkModel
+from framework_schema.models.entries import Entry, EntryType
+
+
+class RelationshipDefinition(FrameworkModel):
+    """A kind of relationship between entries of two types."""
+
+    id = AutoIncrementField()
+    name = TextKeyField(unique=True)
+    description = pw.TextField(null=True)
+    entry_type_from = pw.ForeignKeyField(
+        EntryType,
+        column_name="entry_type_id_from",
+        on_delete="RESTRICT",
+        index=False,
+        backref="definitions_from",
+    )
+    entry_type_to = pw.ForeignKeyField(
+        EntryType, column_name="entry_type_id_to", on_delete="RESTRICT", index=False, backref="definitions_to"
+    )
+    cardinality_from = pw.TextField()
+    cardinality_to = pw.TextField()
+    label_from_side = pw.TextField()
+    label_to_side = pw.TextField()
+    allow_quantity_unit = pw.IntegerField(null=True, **default(0))
+    is_hierarchical = pw.IntegerField(null=True, **default(0))
+    hierarchy_direction = pw.TextField(null=True, **default("from_to_child"))
+    is_active = pw.IntegerField(null=True, **default(1))
+    allows_template_inheritance = BooleanField(null=True, **default(0))
+    template_inheritance_direction = pw.TextField(
+        null=True,
+        **default(
+            "source_to_target",
+            check=("template_inheritance_direction IN ('source_to_target', 'target_to_source', 'bidirectional')"),
+        ),
+    )
+
+    class Meta:
+        table_name = "RelationshipDefinition"
+
+
+class EntryRelationship(FrameworkModel):
+    """A relationship between two entries, with a quantity where its kind allows one."""
+
+    id = AutoIncrementField()
+    source_entry = pw.ForeignKeyField(
+        Entry, column_name="source_entry_id", on_delete="CASCADE", index=False, backref="relationships_from"
+    )
+    target_entry = pw.ForeignKeyField(
+        Entry, column_name="target_entry_id", on_delete="CASCADE", index=False, backref="relationships_to"
+    )
+    relationship_type = pw.ForeignKeyField(
+        RelationshipDefinition,
+        column_name="relationship_type",
+        object_id_name="relationship_type_id",
+        on_delete="RESTRICT",
+        index=False,
+        backref="relationships",
+    )
+    quantity = RealField(null=True)
+    unit = pw.TextField(null=True)
+    created_at = pw.TextField(null=True, **now())
+
+    class Meta:
+        table_name = "EntryRelationship"
+        indexes = [
+            (("source_entry", "target_entry", "relationship_type"), True),
+        ]
+
+
+class EntryTypeRelationship(FrameworkModel):
+    """Two entry types that may share templates."""
+
+    id = AutoIncrementField()
+    from_entry_type = pw.ForeignKeyField(
+        EntryType,
+        column_name="from_entry_type_id",
+        on_delete="CASCADE",
+        index=False,
+        backref="type_relationships_from",
+    )
+    to_entry_type = pw.ForeignKeyField(
+        EntryType,
+        column_name="to_entry_type_id",
+        on_delete="CASCADE",
+        index=False,
+        backref="type_relationships_to",
+    )
+    relationship_type = pw.TextField(
+        constraints=[pw.Check("relationship_type IN ('template_source', 'template_target', 'bidirectional')")]
+    )
+    can_share_templates = BooleanField(null=True, **default(1))
+    created_at = TimestampField(null=True, **now())
+    updated_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "EntryTypeRelationship"
+        indexes = [
+            (("from_entry_type", "to_entry_type"), True),
+            index("idx_entry_type_rel_can_share", "EntryTypeRelationship", "can_share_templates"),
+            index("idx_entry_type_rel_from", "EntryTypeRelationship", "from_entry_type_id"),
+            index("idx_entry_type_rel_to", "EntryTypeRelationship", "to_entry_type_id"),
+        ]
+
+
+class TemplateRelationshipSharing(FrameworkModel):
+    """A template that is shared along a relationship; without ``source_entry``, with all entries."""
+
+    id = AutoIncrementField()
+    template_entry = pw.ForeignKeyField(
+        Entry, column_name="template_entry_id", on_delete="CASCADE", index=False, backref="template_sharings"
+    )
+    relationship_definition = pw.ForeignKeyField(
+        RelationshipDefinition,
+        column_name="relationship_definition_id",
+        on_delete="CASCADE",
+        index=False,
+        backref="template_sharings",
+    )
+    source_entry = pw.ForeignKeyField(
+        Entry,
+        column_name="source_entry_id",
+        null=True,
+        on_delete="CASCADE",
+        index=False,
+        backref="template_sharings_as_source",
+    )
+    created_at = TimestampField(null=True, **now())
+
+    class Meta:
+        table_name = "TemplateRelationshipSharing"
+        indexes = [
+            (("template_entry", "relationship_definition", "source_entry"), True),
+        ]

@@ -1,0 +1,444 @@
+"""What a migration's operations do to a database: each converges, and remembers whether it did anything."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import peewee as pw
+from playhouse.migrate import make_index_name
+from playhouse.reflection import Introspector
+
+from framework_schema import align, ddl
+from framework_schema.drift import find_drift
+from framework_schema.rebuild import rebuild_table
+from framework_schema.snapshot import Snapshot, Table, of_database
+
+
+class Operations(ABC):
+    """The operations of one script on one database.
+
+    A table, column or index that is there already is left alone and noted in
+    ``already_there``; all else goes to ``done``. An implementation runs each
+    operation before it returns.
+    """
+
+    def __init__(self, database: pw.Database) -> None:
+        self.database = database
+        self.done: list[str] = []
+        self.already_there: list[str] = []
+
+    @property
+    def is_adoption(self) -> bool:
+        """True when there were operations and all of their effect was there before."""
+        return bool(self.already_there) and not self.done
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
+        """Run a statement of the script's own; whether it changed anything is not known."""
+        self.database.execute_sql(sql, tuple(params) or None)
+        self.done.append("sql")
+
+    def call(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Run a Python function of the script's own."""
+        func(*args, **kwargs)
+        self.done.append(f"run {getattr(func, '__name__', 'function')}")
+
+    def model_of(self, name: str) -> type[pw.Model] | None:
+        """Read a table of the live database as a model, or None where there is no such table."""
+        table = next((t for t in self.database.get_tables() if ddl.fold(t) == ddl.fold(name)), None)
+        if table is None:
+            return None
+        models = Introspector.from_database(self.database).generate_models(
+            table_names=[table], literal_column_names=True
+        )
+        model: type[pw.Model] = models[table]
+        return model
+
+    def note(self, what: str, *, there: bool = False) -> None:
+        """Remember one effect."""
+        (self.already_there if there else self.done).append(what)
+
+    @abstractmethod
+    def create_table(self, model: type[pw.Model]) -> None:
+        """Create a model's table with its indexes, or add to it what it lacks."""
+
+    @abstractmethod
+    def drop_table(self, table: str, *, cascade: bool) -> None:
+        """Drop a table."""
+
+    @abstractmethod
+    def rename_table(self, table: str, new_name: str) -> None:
+        """Rename a table."""
+
+    @abstractmethod
+    def add_column(self, model: type[pw.Model], field: pw.Field[Any], *, allow_not_null: bool) -> None:
+        """Add a column with its default, reference and index; fill it where the field has a default."""
+
+    @abstractmethod
+    def change_column(self, model: type[pw.Model], field: pw.Field[Any]) -> None:
+        """Give a column the field's type, NULL and reference."""
+
+    @abstractmethod
+    def drop_column(self, table: str, column: str, *, cascade: bool) -> None:
+        """Drop a column and the indexes on it alone."""
+
+    @abstractmethod
+    def rename_column(self, table: str, column: str, new_name: str) -> None:
+        """Rename a column."""
+
+    @abstractmethod
+    def add_index(
+        self, table: str, columns: Sequence[str], *, unique: bool, name: str | None = None, **params: Any
+    ) -> None:
+        """Create an index; without ``name`` it is called as peewee_migrate would."""
+
+    @abstractmethod
+    def drop_index(self, table: str, columns: Sequence[str]) -> None:
+        """Drop the index on these columns."""
+
+    @abstractmethod
+    def drop_unique(self, table: str, columns: Sequence[str]) -> None:
+        """Drop a unique, whichever way it was written."""
+
+    @abstractmethod
+    def set_null(self, table: str, column: str, *, null: bool) -> None:
+        """Allow or forbid NULL."""
+
+    @abstractmethod
+    def set_default(self, table: str, column: str, value: Any) -> None:
+        """Set a column's default and fill its NULLs with it."""
+
+    @abstractmethod
+    def add_constraint(self, table: str, name: str, constraint: Any) -> None:
+        """Add a named constraint."""
+
+    @abstractmethod
+    def drop_constraint(self, table: str, name: str) -> None:
+        """Drop a named constraint."""
+
+
+class SqliteOperations(Operations):
+    """SQLite: native ALTERs where SQLite has them, else a rebuild that loses nothing."""
+
+    database: pw.SqliteDatabase
+
+    def create_table(self, model: type[pw.Model]) -> None:
+        """Create a model's table with its indexes, or add to it what it lacks."""
+        name = model._meta.table_name
+        live = self._table(name)
+        if live is None:
+            model.create_table(safe=False)
+            self.note(f"table {name}")
+            return
+        expected = _as_created(model)
+        if expected.tables.keys() != {ddl.fold(name)}:
+            raise ValueError(f"the model of {name} makes other tables")
+        snapshot = Snapshot({ddl.fold(name): live})
+        drift = find_drift(expected, snapshot)
+        changes = align.additions(drift, expected, snapshot, align.empty_tables(self.database, [live.name]))
+        done, _ = align.apply(self.database, changes)
+        self.note(f"table {name}", there=True)
+        for change in done:
+            self.note(change.what)
+
+    def drop_table(self, table: str, *, cascade: bool) -> None:
+        """Drop a table. Nothing cascades on SQLite: foreign keys are off while we run."""
+        if self._table(table) is None:
+            self.note(f"no table {table}", there=True)
+        else:
+            self._run(f"DROP TABLE {ddl.quote(table)}", f"dropped table {table}")
+
+    def rename_table(self, table: str, new_name: str) -> None:
+        """Rename a table; views, triggers and foreign keys that name it follow."""
+        if self._table(table) is None and self._table(new_name) is not None:
+            self.note(f"table {new_name}", there=True)
+            return
+        was = self.database.pragma("legacy_alter_table")
+        self.database.pragma("legacy_alter_table", 0)
+        try:
+            self._run(f"ALTER TABLE {ddl.quote(table)} RENAME TO {ddl.quote(new_name)}", f"table {new_name}")
+        finally:
+            self.database.pragma("legacy_alter_table", was)
+
+    def add_column(self, model: type[pw.Model], field: pw.Field[Any], *, allow_not_null: bool) -> None:
+        """Add a column with its default, reference and index; fill it where the field has a default."""
+        meta = model._meta
+        table, column = meta.table_name, field.column_name
+        live = self._require(table)
+        if ddl.fold(column) in live.columns:
+            self.note(f"column {table}.{column}", there=True)
+        else:
+            self._add_column(live, field, allow_not_null)
+        if field.unique or field.index:
+            self.add_index(table, [column], unique=field.unique)
+
+    def _add_column(self, live: Table, field: pw.Field[Any], allow_not_null: bool) -> None:
+        """Let a constant default stand in the statement itself, which fills every row without writing any."""
+        table, column = live.name, field.column_name
+        definition = self._definition(field)
+        parsed = ddl.parse_column(definition)
+        is_empty = bool(align.empty_tables(self.database, [table]))
+        value = field.db_value(field.default() if callable(field.default) else field.default)
+        is_varying = callable(field.default)
+        if value is not None and parsed.default is None and not is_varying and not is_empty:
+            definition = ddl.with_default(definition, _literal(value))
+            parsed = ddl.parse_column(definition)
+        if value is None and not field.null and not allow_not_null and parsed.default is None:
+            raise ValueError(f"{table}.{column} is NOT NULL and has no default; give it one, or allow_not_null=True")
+        needs_fill = not is_empty and parsed.default is not None and not align.is_constant(parsed.default)
+        late = (not field.null and parsed.default is None and not is_empty) or (needs_fill and not field.null)
+        if late or parsed.unique:
+            definition = ddl.with_not_null(definition, False)
+        if needs_fill:
+            definition = ddl.with_default(definition, None)
+        self._run(f"ALTER TABLE {ddl.quote(table)} ADD COLUMN {definition}", f"column {table}.{column}")
+        if value is not None and not is_empty and (is_varying or needs_fill):
+            self._fill(table, column, value)
+        if needs_fill and value is None and parsed.default is not None:
+            self.database.execute_sql(f"UPDATE {ddl.quote(table)} SET {ddl.quote(column)} = {parsed.default}")
+        if needs_fill or late:
+            self._edit_column(table, column, lambda _: self._definition(field))
+
+    def change_column(self, model: type[pw.Model], field: pw.Field[Any]) -> None:
+        """Give a column the field's type, NULL and reference; its default stays unless the field has one."""
+        table, column = model._meta.table_name, field.column_name
+
+        def changed(old: str) -> str:
+            new = self._definition(field)
+            kept = ddl.parse_column(old).default
+            if kept is not None and ddl.parse_column(new).default is None:
+                new = ddl.with_default(new, kept)
+            return new
+
+        self._edit_column(table, column, changed, allow_conversion=True)
+
+    def drop_column(self, table: str, column: str, *, cascade: bool) -> None:
+        """Drop a column and the indexes on it alone; SQLite names what else still needs it."""
+        live = self._require(table)
+        if ddl.fold(column) not in live.columns:
+            self.note(f"no column {table}.{column}", there=True)
+            return
+        for index in live.indexes.values():
+            if index.columns in ((ddl.fold(column),), (f"{ddl.fold(column)} DESC",)):
+                self.database.execute_sql(f"DROP INDEX {ddl.quote(index.name)}")
+        name = live.unique_names.get(frozenset([ddl.fold(column)]))
+        if name is not None and name in live.texts:
+            self.database.execute_sql(f"DROP INDEX {ddl.quote(name)}")
+        definition = ddl.parse_table(live.sql)
+        inline = definition.column(column)
+        in_foreign_key = any(ddl.fold(column) in map(ddl.fold, key.columns) for key in definition.foreign_keys)
+        if inline is not None and (inline.unique or in_foreign_key):
+            self._drop_by_rebuild(live, column)
+        else:
+            self._run(f"ALTER TABLE {ddl.quote(table)} DROP COLUMN {ddl.quote(column)}", "")
+        self.note(f"dropped column {table}.{column}")
+
+    def _drop_by_rebuild(self, live: Table, column: str) -> None:
+        sql = live.sql
+        for constraint in ddl.parse_table(sql).constraints:
+            if constraint.kind in ("foreign key", "unique") and [ddl.fold(c) for c in constraint.columns] == [
+                ddl.fold(column)
+            ]:
+                sql = ddl.drop_constraint(sql, constraint)
+        rebuild_table(self.database, live.name, ddl.drop_column(sql, column))
+
+    def rename_column(self, table: str, column: str, new_name: str) -> None:
+        """Rename a column; indexes, triggers and views that name it follow."""
+        columns = self._require(table).columns
+        if ddl.fold(column) not in columns and ddl.fold(new_name) in columns:
+            self.note(f"column {table}.{new_name}", there=True)
+            return
+        self._run(
+            f"ALTER TABLE {ddl.quote(table)} RENAME COLUMN {ddl.quote(column)} TO {ddl.quote(new_name)}",
+            f"column {table}.{new_name}",
+        )
+
+    def add_index(
+        self, table: str, columns: Sequence[str], *, unique: bool, name: str | None = None, **params: Any
+    ) -> None:
+        """Create an index; without ``name`` it is called as peewee_migrate would."""
+        name = name or make_index_name(table, columns)
+        live = self._require(table)
+        folded = tuple(map(ddl.fold, columns))
+        known = live.indexes.get(ddl.fold(name))
+        same = known is not None and known.columns == folded and known.unique == unique
+        if same or (unique and frozenset(folded) in live.uniques):
+            self.note(f"index {name}", there=True)
+            return
+        index = pw.Index(name, pw.Table(table), [pw.Entity(column) for column in columns], unique=unique, **params)
+        context = self.database.get_sql_context().sql(pw.ValueLiterals(index.safe(False)))
+        sql, values = context.query()
+        self.database.execute_sql(sql, values)
+        self.note(f"index {name}")
+
+    def drop_index(self, table: str, columns: Sequence[str]) -> None:
+        """Drop the index on these columns, by its name or, for a unique, by what it does."""
+        name = make_index_name(table, columns)
+        found = next((n for n in self._require(table).texts if ddl.fold(n) == ddl.fold(name)), None)
+        if found is not None:
+            self._run(f"DROP INDEX {ddl.quote(found)}", f"dropped index {found}")
+        else:
+            self.drop_unique(table, columns)
+
+    def drop_unique(self, table: str, columns: Sequence[str]) -> None:
+        """Drop a unique, whichever way it was written."""
+        live = self._require(table)
+        wanted = frozenset(map(ddl.fold, columns))
+        name = live.unique_names.get(wanted)
+        if name is None:
+            self.note(f"no unique on {table}({', '.join(columns)})", there=True)
+        elif name in live.texts:
+            self._run(f"DROP INDEX {ddl.quote(name)}", f"dropped index {name}")
+        else:
+            self._rebuild(live, _without_unique(live.sql, wanted), f"dropped unique on {table}({', '.join(columns)})")
+
+    def set_null(self, table: str, column: str, *, null: bool) -> None:
+        """Allow or forbid NULL."""
+        self._edit_column(table, column, lambda text: ddl.with_not_null(text, not null))
+
+    def set_default(self, table: str, column: str, value: Any) -> None:
+        """Set a column's default and fill its NULLs with it."""
+        self._edit_column(
+            table, column, lambda text: ddl.with_default(text, None if value is None else _literal(value))
+        )
+        if value is not None:
+            self._fill(table, column, value)
+
+    def add_constraint(self, table: str, name: str, constraint: Any) -> None:
+        """Add a named constraint."""
+        live = self._require(table)
+        if any(
+            c.name is not None and ddl.fold(c.name) == ddl.fold(name) for c in ddl.parse_table(live.sql).constraints
+        ):
+            self.note(f"constraint {name}", there=True)
+            return
+        node = constraint if isinstance(constraint, pw.Node) else pw.SQL(str(constraint))
+        text, _ = self.database.get_sql_context().sql(pw.ValueLiterals(node)).query()
+        self._rebuild(
+            live,
+            ddl.append_constraint(live.sql, f"CONSTRAINT {ddl.quote(name)} {text}"),
+            f"constraint {name}",
+        )
+
+    def drop_constraint(self, table: str, name: str) -> None:
+        """Drop a named constraint."""
+        live = self._require(table)
+        for constraint in ddl.parse_table(live.sql).constraints:
+            if constraint.name is not None and ddl.fold(constraint.name) == ddl.fold(name):
+                self._rebuild(live, ddl.drop_constraint(live.sql, constraint), f"dropped constraint {name}")
+                return
+        self.note(f"no constraint {name}", there=True)
+
+    def _edit_column(
+        self, table: str, column: str, edit: Callable[[str], str], *, allow_conversion: bool = False
+    ) -> None:
+        live = self._require(table)
+        found = ddl.parse_table(live.sql).column(column)
+        if found is None:
+            raise ValueError(f"{table} has no column {column}")
+        new = edit(found.text)
+        if new == found.text:
+            self.note(f"column {table}.{column}", there=True)
+            return
+        sql = ddl.replace_column(live.sql, column, new)
+        self._rebuild(live, sql, f"column {table}.{column}", frozenset([column]) if allow_conversion else frozenset())
+
+    def _rebuild(self, live: Table, sql: str, what: str, allow_conversion: frozenset[str] = frozenset()) -> None:
+        rebuild_table(self.database, live.name, sql, allow_conversion=allow_conversion)
+        self.note(what)
+
+    def _fill(self, table: str, column: str, value: Any) -> None:
+        self.database.execute_sql(
+            f"UPDATE {ddl.quote(table)} SET {ddl.quote(column)} = ? WHERE {ddl.quote(column)} IS NULL",
+            (value,),
+        )
+
+    def _run(self, sql: str, what: str) -> None:
+        self.database.execute_sql(sql)
+        if what:
+            self.note(what)
+
+    def _definition(self, field: pw.Field[Any]) -> str:
+        """Write a field as a column definition, its reference inline."""
+        context = self.database.get_sql_context()
+        text: str = context.sql(pw.ValueLiterals(field.ddl(context))).query()[0]
+        if isinstance(field, pw.ForeignKeyField):
+            to = f"{ddl.quote(field.rel_model._meta.table_name)} ({ddl.quote(field.rel_field.column_name)})"
+            actions = "".join(
+                f" ON {when} {action}"
+                for when, action in (("DELETE", field.on_delete), ("UPDATE", field.on_update))
+                if action
+            )
+            text = ddl.with_references(text, f"REFERENCES {to}{actions}")
+        return text
+
+    def _table(self, name: str) -> Table | None:
+        return of_database(self.database, table=name).tables.get(ddl.fold(name))
+
+    def _require(self, name: str) -> Table:
+        table = self._table(name)
+        if table is None:
+            raise ValueError(f"there is no table {name}")
+        return table
+
+
+class NoOperations(Operations):
+    """Does nothing: for the replay of applied scripts, which is only after their models."""
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
+        """Do nothing."""
+
+    def call(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def model_of(self, name: str) -> None:
+        """Know no table."""
+
+    def _nothing(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    create_table = drop_table = rename_table = add_column = change_column = drop_column = rename_column = _nothing
+    add_index = drop_index = drop_unique = set_null = set_default = add_constraint = drop_constraint = _nothing
+
+
+def for_database(database: pw.Database) -> Operations:
+    """Return the operations of the database's engine."""
+    if isinstance(database, pw.SqliteDatabase):
+        return SqliteOperations(database)
+    raise NotImplementedError(f"no operations for {type(database).__name__} yet")
+
+
+def _as_created(model: type[pw.Model]) -> Snapshot:
+    """Return what the model makes where there is nothing, from a scratch database."""
+    scratch = pw.SqliteDatabase(":memory:")
+    real = model._meta.database
+    try:
+        model._meta.set_database(scratch)
+        model.create_table(safe=False)
+        return of_database(scratch)
+    finally:
+        model._meta.set_database(real)
+        scratch.close()
+
+
+def _literal(value: Any) -> str:
+    """Write a value as a SQLite literal."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _without_unique(sql: str, columns: frozenset[str]) -> str:
+    table = ddl.parse_table(sql)
+    for constraint in table.constraints:
+        if constraint.kind == "unique" and frozenset(map(ddl.fold, constraint.columns)) == columns:
+            return ddl.drop_constraint(sql, constraint)
+    column = table.column(next(iter(columns)))
+    if len(columns) != 1 or column is None:
+        raise ValueError(f"no unique on {', '.join(sorted(columns))}")
+    return ddl.replace_column(sql, column.name, ddl.with_unique(column.text, False))

@@ -1,0 +1,428 @@
+"""One database: look, lock, read, plan, run, align, verify, record."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import peewee as pw
+
+from framework_schema import align, ddl, operations
+from framework_schema.config import Config
+from framework_schema.databases import Target, hide_password, open_target
+from framework_schema.dialects import check_health, exclusive, no_commit, schema_version
+from framework_schema.drift import Drift, find_drift
+from framework_schema.errors import Ahead, ForeignDatabase, MigrationFailed, SchemaError, Unreadable
+from framework_schema.expected import call, expected_schema, orm_of
+from framework_schema.history import AppliedMigration, Event, History
+from framework_schema.migration import Migration
+from framework_schema.migrator import LazyOrm
+from framework_schema.plan import Plan, is_blocked, plan_up
+from framework_schema.rebuild import Violation, violations
+from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, installed, restrict
+from framework_schema.status import Status, compare
+
+logger = logging.getLogger(__name__)
+
+PEEWEE_MIGRATE_TABLE = "migratehistory"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one look at a database saw."""
+
+    known: Collection
+    rows: tuple[AppliedMigration, ...]
+    status: Status
+    live: Snapshot
+    drift: Drift
+    is_foreign: bool
+
+    def leaves_nothing(self, to: str | None) -> bool:
+        """True when neither a script nor the schema needs anything."""
+        return to is None and self.status.is_current and not self.status.failed and not self.drift.additive
+
+
+class Runner:
+    """Migrates one database, and tells about it.
+
+    ``database`` is a path, a URL or a Peewee database; ``sources`` are by
+    default all installed ones. Nothing is opened here, and each method opens a
+    connection of its own and closes it. ``status``, ``plan``, ``drift`` and
+    ``history`` write nothing.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str] | pw.Database | pw.Proxy,
+        sources: Sequence[Source] | None = None,
+        *,
+        config: Config | None = None,
+        create: bool = True,
+        adopt_foreign: bool = True,
+        all_plugins: bool = True,
+    ) -> None:
+        self.config = config or Config()
+        self.target: Target = open_target(database, create=create, timeout=self.config.timeout)
+        self.adopt_foreign, self.all_plugins = adopt_foreign, all_plugins
+        self._sources = sources
+        self._check_each = False
+
+    @cached_property
+    def known(self) -> Collection:
+        """All scripts of all sources; read once."""
+        sources = installed() if self._sources is None else tuple(self._sources)
+        if self.config.sources is not None:
+            sources = tuple(source for source in sources if source.name in (*self.config.sources, "app"))
+        return collect(sources)
+
+    def migrate(self, to: str | None = None) -> Report:
+        """Apply what is pending, make what is missing, and record both.
+
+        ``to`` is the last migration to apply, by its key. A database that is
+        as it should be is not written to.
+
+        Raises ``DatabaseError`` for a database that cannot be worked on, then
+        nothing was changed, and ``MigrationFailed`` when a script or the
+        alignment failed: its report tells what stands.
+        """
+        started = time.perf_counter()
+        with self.target.connected() as database:
+            if to is None and self._is_marked(database):
+                report = self._report(State.CURRENT)
+            else:
+                found = self._read(database)
+                self._refuse(found)
+                report = self._current(found) if found.leaves_nothing(to) else self._attempt(database, to)
+        report = replace(report, duration_ms=_since(started))
+        if report.state is State.FAILED:
+            raise MigrationFailed(report)
+        return report
+
+    def status(self) -> Report:
+        """Return how the database stands, as a report in which nothing was done."""
+        started = time.perf_counter()
+        with self._looking() as database:
+            found = self._read(database)
+            report = self._current(found)
+        return replace(report, duration_ms=_since(started))
+
+    def plan(self, to: str | None = None) -> Plan:
+        """Return what ``migrate`` would run as things stand: a preview, since it plans again under the lock."""
+        with self._looking() as database:
+            found = self._read(database)
+            return plan_up(found.status, found.known, to, self.target.name)
+
+    def drift(self, *, strict: bool = False) -> Drift:
+        """Return how the live schema differs from what its applied and pending scripts define."""
+        with self._looking() as database:
+            return self._read(database, structural=strict).drift
+
+    def history(self, limit: int | None = None, *, failed: bool = False, events: bool = False) -> list[dict[str, Any]]:
+        """Return the rows of the history, or all events, newest first."""
+        with self._looking() as database:
+            history = self._history(database)
+            if events:
+                return history.events(limit)
+            return history.rows(limit, failed=failed) if history.exists(self.target.name) else []
+
+    # Looking
+
+    @contextmanager
+    def _looking(self) -> Iterator[pw.Database]:
+        if self.target.path is not None and not self.target.path.exists():
+            raise Unreadable(self.target.name, "there is no such file", "Check the name; the first `migrate` makes it.")
+        with self.target.connected() as database:
+            yield database
+
+    def _history(self, database: pw.Database) -> History:
+        return History(database, self.config.table)
+
+    def _mark(self, database: pw.Database) -> str:
+        return f"{self.config.align}:{self.known.fingerprint}:{schema_version(database)}"
+
+    def _is_marked(self, database: pw.Database) -> bool:
+        """Answer from two small reads that all is well, or say no and let ``_read`` look closely."""
+        try:
+            return self._history(database).mark() == self._mark(database)
+        except pw.OperationalError as error:
+            if "no such table" in str(error):
+                return False
+            raise
+
+    def _read(self, database: pw.Database, *, structural: bool = False) -> Found:
+        history = self._history(database)
+        rows = history.applied() if history.exists(self.target.name) else ()
+        known = self._known_here(rows)
+        status = compare(known.migrations, rows, known.sources)
+        live = of_database(database, structural=structural)
+        expected = self._expected(known.migrations, structural)
+        drift = find_drift(expected, live)
+        ours = expected.tables.keys()
+        is_foreign = bool(live.tables) and not rows and not (live.tables.keys() & ours) and FRAMEWORK in known.sources
+        return Found(known, rows, status, live, drift, is_foreign)
+
+    def _known_here(self, rows: Iterable[AppliedMigration]) -> Collection:
+        """Leave out plugins whose rows the database does not carry, when it is one of a fleet."""
+        if self.all_plugins:
+            return self.known
+        carried = {row.source for row in rows if row.source is not None}
+        return restrict(self.known, carried | {FRAMEWORK, "app"})
+
+    def _expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
+        return expected_schema(tuple(migrations), self.config.table, structural)
+
+    def _refuse(self, found: Found) -> None:
+        if found.is_foreign and not self.adopt_foreign:
+            raise ForeignDatabase(
+                self.target.name,
+                f"none of its {len(found.live.tables)} tables is the framework's",
+                "If it is one of yours, name the file itself or give --adopt-foreign.",
+            )
+        if found.status.ahead:
+            newer = ", ".join(row.key for row in found.status.ahead)
+            raise Ahead(
+                self.target.name,
+                f"it has migrations newer than this release knows ({newer})",
+                "Install the newer release of the package they come from.",
+            )
+
+    # Applying
+
+    def _attempt(self, database: pw.Database, to: str | None) -> Report:
+        """Check foreign keys once for the whole run; only when it fails, find the script that is to blame."""
+        try:
+            return self._apply(database, to)
+        except Orphaned:
+            self._check_each = True
+            return self._apply(database, to)
+
+    def _apply(self, database: pw.Database, to: str | None, done: tuple[StepResult, ...] = ()) -> Report:
+        """Under the lock: read again, run what is pending, align, verify, record; one transaction.
+
+        A script that refuses a transaction cuts it in two: what ran before is
+        committed, the script runs alone, and the rest begins anew.
+        """
+        with exclusive(database, self.target.name):
+            found = self._read(database)
+            self._refuse(found)
+            if not done and found.leaves_nothing(to):
+                return self._current(found)
+            found = self._prepare(database, found)
+            steps = plan_up(found.status, found.known, to, self.target.name).without(step.key for step in done)
+            before = violations(_sqlite(database))
+            done += self._run_all(database, found, steps.together, done, before)
+            if steps.alone is None:
+                return self._finish(database, found, done, before)
+        done += self._run_all(database, found, (steps.alone,), done)
+        return self._apply(database, to, done)
+
+    def _prepare(self, database: pw.Database, found: Found) -> Found:
+        """Check the file, make the history's tables, take over peewee_migrate's record."""
+        check_health(database, self.target.name)
+        history = self._history(database)
+        history.ensure_tables()
+        names = history.names_in(PEEWEE_MIGRATE_TABLE)
+        taken = [m for m in found.status.pending if m.source == APP and m.name in names]
+        for migration in taken:
+            history.record(migration.key)
+            history.log(Event("imported", key=migration.key, detail=f"from {PEEWEE_MIGRATE_TABLE}"))
+        return self._read(database)
+
+    def _run_all(
+        self,
+        database: pw.Database,
+        found: Found,
+        steps: Iterable[Migration],
+        done: Iterable[StepResult],
+        before: Counter[Violation] | None = None,
+    ) -> tuple[StepResult, ...]:
+        """Run steps in order; what needs a failed one is blocked, independent sources go on."""
+        applied = list(found.status.applied)
+        failed = {step.key for step in done if step.outcome in (Outcome.FAILED, Outcome.BLOCKED)}
+        orm = orm_of(tuple(applied), database)
+        results = []
+        for step in steps:
+            if is_blocked(step, found.known, failed):
+                result = StepResult(step.key, Outcome.BLOCKED)
+            else:
+                result = self._run(database, step, orm, before)
+            results.append(result)
+            if result.outcome in (Outcome.APPLIED, Outcome.ADOPTED):
+                applied.append(step)
+            else:
+                failed.add(step.key)
+                orm = orm_of(tuple(applied), database)
+        return tuple(results)
+
+    def _run(
+        self, database: pw.Database, step: Migration, orm: LazyOrm, before: Counter[Violation] | None
+    ) -> StepResult:
+        """Run one script and record it, both or neither; a failure is recorded after its effects are undone.
+
+        ``before`` holds the foreign key violations there were, when each script
+        is to be checked for new ones.
+        """
+        started = time.perf_counter()
+        history = self._history(database)
+        doing = operations.for_database(database)
+        try:
+            with savepoint_of(database, step):
+                call(step, database, doing, orm)
+                if before is not None and self._check_each:
+                    self._refuse_orphans(database, step.key, before)
+        except (Exception, SystemExit) as error:
+            reason = describe(error, step)
+            logger.debug("%s: %s failed", self.target.name, step.key, exc_info=True)
+            history.record(step.key, error=reason, duration_ms=_since(started))
+            history.log(
+                Event(
+                    "failed",
+                    "failed",
+                    step.key,
+                    error=reason,
+                    duration_ms=_since(started),
+                    checksum=step.checksum,
+                )
+            )
+            return StepResult(step.key, Outcome.FAILED, _since(started), reason)
+        outcome = Outcome.ADOPTED if doing.is_adoption else Outcome.APPLIED
+        detail = "its whole effect was there already" if doing.is_adoption else None
+        history.record(step.key, duration_ms=_since(started))
+        history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=_since(started), checksum=step.checksum))
+        return StepResult(step.key, outcome, _since(started))
+
+    def _finish(
+        self, database: pw.Database, found: Found, steps: tuple[StepResult, ...], before: Counter[Violation]
+    ) -> Report:
+        """Make what is missing all the same, prove that nothing was orphaned, and leave the mark."""
+        history = self._history(database)
+        status = compare(found.known.migrations, history.applied(), found.known.sources)
+        aligned, left = self._align(database, status)
+        self._refuse_orphans(database, "the run", before)
+        for change in aligned:
+            history.log(Event("aligned", detail=f"{change.what}: {change.sql}"))
+        error = _why(steps)
+        if status.is_current and not error and not left and (steps or aligned):
+            history.log(Event("verified", mark=self._mark(database)))
+        state = State.FAILED if error else State.MIGRATED if steps or aligned else State.CURRENT
+        return self._report(
+            state,
+            status,
+            steps=steps,
+            aligned=tuple(change.what for change in aligned),
+            left=tuple(item.as_dict() for item in left),
+            error=error and f"{self.target.name}: {error}",
+        )
+
+    def _align(self, database: pw.Database, status: Status) -> tuple[list[align.Change], list[align.Left]]:
+        """Create what the applied scripts define and the database lacks; a name in the history proves nothing."""
+        if self.config.align == "off":
+            return [], []
+        expected = self._expected(status.applied)
+        live = of_database(database)
+        drift = find_drift(expected, live)
+        touched = {d.table for d in drift.additive if ddl.fold(d.table) in live.tables}
+        changes = align.additions(drift, expected, live, align.empty_tables(database, touched))
+        return align.apply(database, changes)
+
+    def _refuse_orphans(self, database: pw.Database, what: str, before: Counter[Violation]) -> None:
+        """Compare with the violations there were; a key that cannot be checked at all names no row."""
+        new = [(found, rows) for found, rows in (violations(_sqlite(database)) - before).items() if found.columns]
+        if new:
+            orphans = ", ".join(f"{rows} in {v.table} ({', '.join(v.columns)}) of {v.parent}" for v, rows in new)
+            raise Orphaned(f"{what} would leave rows without the row they refer to: {orphans}")
+
+    # Telling
+
+    def _current(self, found: Found) -> Report:
+        """Return how a database stands that nothing was done to."""
+        status, drift = found.status, found.drift
+        failed = tuple(StepResult(row.key, Outcome.FAILED, 0, row.error) for row in status.failed)
+        if found.is_foreign:
+            state = State.FOREIGN
+        elif status.ahead:
+            state = State.AHEAD
+        elif status.failed:
+            state = State.FAILED
+        else:
+            state = State.PENDING if status.pending or drift.additive else State.CURRENT
+        return self._report(
+            state, status, steps=failed, drift=tuple(d.as_dict() for d in drift.differences if not d.extra)
+        )
+
+    def _report(self, state: State, status: Status | None = None, **parts: Any) -> Report:
+        """Fill in what every report says."""
+        target, known = self.target, self.known
+        notes = [problem.error for problem in known.problems] + list(known.notes)
+        if status is not None:
+            notes += _remarks(status)
+        at = (status.at if status else None) or (known.migrations[-1].key if known.migrations and not status else None)
+        pending = () if status is None else tuple(m.key for m in status.pending)
+        return Report(
+            target.name,
+            hide_password(target.url),
+            target.engine,
+            state,
+            at,
+            pending=pending,
+            notes=tuple(notes),
+            **parts,
+        )
+
+
+class Orphaned(SchemaError):
+    """Rows lost the row they refer to; the run is undone."""
+
+
+@contextmanager
+def savepoint_of(database: pw.Database, step: Migration) -> Iterator[None]:
+    """Undo the script's effects when it fails; a script that refuses a transaction runs bare."""
+    if not step.atomic:
+        yield
+        return
+    with database.savepoint(), no_commit(database, step.key):
+        yield
+
+
+def describe(error: BaseException, step: Migration) -> str:
+    """Say what failed and on which line of the script, without the values of any row."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(step.path)]
+    where = f" ({step.path.name}, line {lines[-1]})" if lines else ""
+    return hide_password(f"{type(error).__name__}: {error}{where}")
+
+
+def _why(steps: Iterable[StepResult]) -> str | None:
+    failed = [f"{step.key} failed and was undone: {step.error}" for step in steps if step.outcome is Outcome.FAILED]
+    blocked = [step.key for step in steps if step.outcome is Outcome.BLOCKED]
+    if not failed:
+        return None
+    waiting = f" Not run, since they need it: {', '.join(blocked)}." if blocked else ""
+    return f"{'; '.join(failed)}. All other changes stand.{waiting} Mend the script and run migrate again."
+
+
+def _remarks(status: Status) -> list[str]:
+    remarks = [f"{m.key} was edited after it was applied; put the change in a new migration" for m in status.changed]
+    remarks += [f"{row.key} is recorded and its script is gone" for row in status.missing]
+    remarks += [f"{row.key} belongs to a source that is not installed" for row in status.orphaned]
+    remarks += [f"{m.key} is older than one already applied" for m in status.out_of_order]
+    return remarks
+
+
+def _sqlite(database: pw.Database) -> pw.SqliteDatabase:
+    assert isinstance(database, pw.SqliteDatabase)
+    return database
+
+
+def _since(started: float) -> int:
+    return round((time.perf_counter() - started) * 1000)

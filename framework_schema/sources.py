@@ -1,0 +1,331 @@
+"""Where migration scripts come from: our package, plugins, an app's folders."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Collection as AnyOf
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from importlib import metadata, resources, util
+from pathlib import Path
+from typing import Protocol
+
+from framework_schema.errors import SourceError
+from framework_schema.migration import NAME, Migration, Style, module_setting, order_of
+
+GROUP = "framework_schema.migrations"
+"""Entry point group in which a downstream package registers its scripts' package."""
+
+FRAMEWORK = "framework"
+APP = "app"
+APP_FOLDERS = ("migrations", "app/migrations")
+"""An app's own script folders, older location first; the last one wins."""
+
+
+class Source(Protocol):
+    """A named set of scripts.
+
+    ``read`` loads every script or raises ``SourceError``; it opens no database
+    and runs no script. ``depends_on`` names sources or keys that come first.
+    """
+
+    @property
+    def name(self) -> str:
+        """First half of the keys of this source's scripts."""
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Sources, or keys of single scripts, that run before this one."""
+
+    def read(self) -> Scripts:
+        """Return the scripts in run order, with what is worth saying of the place."""
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """What one source holds: scripts that can run, and remarks on the rest."""
+
+    migrations: tuple[Migration, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Scripts in one folder, or in several of which a later one wins by file name."""
+
+    path: str | Path | Sequence[str | Path]
+    name: str = "app"
+    depends_on: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Return the folders in order, the one that wins last."""
+        several = [self.path] if isinstance(self.path, str | Path) else self.path
+        return tuple(Path(path) for path in several)
+
+    def read(self) -> Scripts:
+        """Read every script of the folders; a folder that is not there is an error."""
+        found: dict[str, Migration] = {}
+        notes: list[str] = []
+        for folder in self.paths:
+            for migration in _scripts_in(folder, self.name):
+                older = found.get(migration.name)
+                if older is not None:
+                    notes.append(f"{migration.name}.py: {migration.path} is used, {older.path} is passed over")
+                found[migration.name] = migration
+        return _usable(found.values(), notes)
+
+
+@dataclass(frozen=True)
+class Package:
+    """Scripts of an installed package, such as ``homebrew.migrations``."""
+
+    name: str
+    package: str
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Read ``depends_on`` of the package, by default the framework."""
+        if self.name == FRAMEWORK:
+            return ()
+        init = self.folder / "__init__.py"
+        tree = ast.parse(init.read_bytes()) if init.is_file() else ast.Module([], [])
+        return tuple(module_setting(tree, "depends_on", [FRAMEWORK], self.name))
+
+    @cached_property
+    def folder(self) -> Path:
+        """Find the package's folder without importing the package itself."""
+        try:
+            spec = util.find_spec(self.package)
+        except Exception as error:
+            raise SourceError(
+                self.name,
+                f"package {self.package} cannot be imported ({type(error).__name__}: {error})",
+                "Its migrations do not run; everything that does not depend on it does. Mend or uninstall it.",
+            ) from error
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        if not places:
+            raise SourceError(
+                self.name,
+                f"there is no package {self.package}",
+                "Install it again, or remove its entry point.",
+            )
+        return Path(places[0])
+
+    def read(self) -> Scripts:
+        """Read every script of the package; a package without any is an error."""
+        scripts = _usable(_scripts_in(self.folder, self.name), [])
+        if not scripts.migrations:
+            raise SourceError(
+                self.name,
+                f"no script found in {self.package} ({self.folder})",
+                "Its wheel was probably built without them; build it with the scripts as package files.",
+            )
+        return scripts
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A source that cannot take part, and why."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All scripts of all sources, in run order, loaded and checked."""
+
+    migrations: tuple[Migration, ...] = ()
+    sources: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    depends_on: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+    """For each key, the keys that have to be applied before it, of other sources or named by the script."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash what would run, byte for byte; cheap enough for every start of a process."""
+        digest = hashlib.sha256()
+        for migration in self.migrations:
+            digest.update(f"{migration.key}\0{len(migration.content)}\0".encode())
+            digest.update(migration.content)
+        return digest.hexdigest()[:32]
+
+    @cached_property
+    def by_key(self) -> dict[str, Migration]:
+        """Look scripts up by their key."""
+        return {migration.key: migration for migration in self.migrations}
+
+
+def framework() -> Package:
+    """Return the source of our own scripts."""
+    return _Framework(FRAMEWORK, "framework_schema.migrations")
+
+
+@dataclass(frozen=True)
+class _Framework(Package):
+    @cached_property
+    def folder(self) -> Path:
+        try:
+            return Path(str(resources.files("framework_schema.migrations")))
+        except ModuleNotFoundError:  # a plain checkout that was never installed
+            return Path(__file__).resolve().parent.parent / "migrations"
+
+
+def installed() -> tuple[Source, ...]:
+    """Return the framework's scripts and those of every installed plugin."""
+    points = metadata.entry_points(group=GROUP)
+    plugins = [Package(point.name, point.value) for point in points if point.name != FRAMEWORK]
+    return (framework(), *sorted(plugins, key=lambda plugin: plugin.name))
+
+
+def app_folders(root: str | Path) -> tuple[Source, ...]:
+    """Return the source of the app's own scripts below ``root``, if it has any.
+
+    A folder counts when it holds a numbered script or an old-style one, so that
+    somebody else's ``migrations/`` (Alembic's, say) is left alone. Our own
+    checkout is not an app.
+    """
+    own = framework().folder.resolve()
+    folders = [Path(root, folder) for folder in APP_FOLDERS]
+    present = [path for path in folders if path.is_dir() and path.resolve() != own and _holds_scripts(path)]
+    return (Folder(present, "app", (FRAMEWORK,)),) if present else ()
+
+
+def collect(sources: Iterable[Source]) -> Collection:
+    """Read all sources, put their scripts in run order, and check the whole.
+
+    Dependencies come first, then source, then name. A source that cannot be
+    read, or depends on one that cannot, becomes a problem; the others go on.
+    """
+    read: dict[str, Scripts] = {}
+    needs: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for source in sources:
+        try:
+            if source.name in read:
+                raise SourceError(source.name, "two sources have this name", "Rename one of them.")
+            scripts = source.read()
+            for migration in scripts.migrations:
+                _ = migration.depends_on, migration.atomic, migration.destructive
+            needs[source.name] = source.depends_on
+            read[source.name] = scripts
+        except SourceError as error:
+            problems.append(Problem(source.name, str(error)))
+    problems += _drop_unmet(read, needs)
+    problems += _drop_cycles(read, needs)
+    edges = _edges(read, needs)
+    ordered = _sorted(read, edges)
+    return Collection(
+        tuple(ordered),
+        tuple(read),
+        tuple(problems),
+        tuple(note for scripts in read.values() for note in scripts.notes),
+        {key: frozenset(before) for key, before in edges.items()},
+    )
+
+
+def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
+    """Return the part of a collection that comes from these sources."""
+    return replace(
+        known,
+        migrations=tuple(migration for migration in known.migrations if migration.source in sources),
+        sources=tuple(source for source in known.sources if source in sources),
+    )
+
+
+def _scripts_in(folder: Path, source: str) -> Iterator[Migration]:
+    if not folder.is_dir():
+        raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
+    for path in sorted(folder.glob("*.py"), key=lambda path: order_of(path.stem)):
+        if path.stem not in ("__init__", "conf") and path.is_file():
+            yield Migration(source, path.stem, path.read_bytes(), path)
+
+
+def _usable(migrations: Iterable[Migration], notes: list[str]) -> Scripts:
+    usable = []
+    for migration in sorted(migrations, key=lambda migration: order_of(migration.name)):
+        if migration.style is Style.PEEWEE and not NAME.fullmatch(migration.name):
+            notes.append(f"{migration.key} is not run: its name is not NNN_name.py")
+        elif migration.unsupported:
+            notes.append(f"{migration.key} is not run: {migration.unsupported}")
+        else:
+            usable.append(migration)
+    return Scripts(tuple(usable), tuple(notes))
+
+
+def _holds_scripts(folder: Path) -> bool:
+    if (folder / "env.py").exists():
+        return False
+    return any(
+        NAME.fullmatch(path.stem) or b"def apply_migration(" in path.read_bytes() for path in folder.glob("*.py")
+    )
+
+
+def _owner(need: str) -> str:
+    return need.split("/", 1)[0]
+
+
+def _drop_unmet(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) -> list[Problem]:
+    """Take out every source that needs something absent, until none is left."""
+    problems: list[Problem] = []
+    while True:
+        keys = {migration.key for scripts in read.values() for migration in scripts.migrations}
+        unmet = next(
+            (
+                (name, need)
+                for name, scripts in read.items()
+                for need in (*needs[name], *(n for m in scripts.migrations for n in m.depends_on))
+                if (need not in keys if "/" in need else need not in read)
+            ),
+            None,
+        )
+        if unmet is None:
+            return problems
+        name, need = unmet
+        del read[name]
+        problems.append(Problem(name, f"{name}: it depends on {need}, which is not there. Install or mend that first."))
+
+
+def _drop_cycles(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) -> list[Problem]:
+    problems: list[Problem] = []
+    while True:
+        try:
+            TopologicalSorter(_edges(read, needs)).prepare()
+        except CycleError as error:
+            cycle = sorted({_owner(key) for key in error.args[1]} - {FRAMEWORK})
+            names = " -> ".join(error.args[1])
+            for name in cycle or [_owner(error.args[1][0])]:
+                del read[name]
+                problems.append(Problem(name, f"{name}: its dependencies form a cycle ({names}). Remove one of them."))
+            problems += _drop_unmet(read, needs)
+        else:
+            return problems
+
+
+def _edges(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    of_source = {name: [m.key for m in scripts.migrations] for name, scripts in read.items()}
+    edges: dict[str, set[str]] = {}
+    for name, scripts in read.items():
+        for before, migration in zip((None, *scripts.migrations), scripts.migrations, strict=False):
+            wanted = {key for need in (*needs[name], *migration.depends_on) for key in of_source.get(need, [need])}
+            edges[migration.key] = wanted | ({before.key} if before else set())
+    return edges
+
+
+def _sorted(read: dict[str, Scripts], edges: dict[str, set[str]]) -> Iterator[Migration]:
+    known = {migration.key: migration for scripts in read.values() for migration in scripts.migrations}
+    rank = {name: number for number, name in enumerate(read)}
+    sorter = TopologicalSorter(edges)
+    sorter.prepare()
+    ready: list[str] = []
+    while sorter.is_active():
+        ready += sorter.get_ready()
+        ready.sort(key=lambda key: (rank[_owner(key)], order_of(known[key].name)))
+        key = ready.pop(0)
+        yield known[key]
+        sorter.done(key)

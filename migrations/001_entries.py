@@ -1,0 +1,91 @@
+"""Entry types, their states, and the entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee as pw
+
+from framework_schema.fields import AutoIncrementField, BooleanField, TextKeyField, default, index, now
+
+if TYPE_CHECKING:
+    from peewee_migrate import Migrator
+
+
+def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+
+    @migrator.create_model
+    class EntryType(pw.Model):
+        id = AutoIncrementField()
+        name = TextKeyField(unique=True)
+        singular_label = pw.TextField()
+        plural_label = pw.TextField()
+        description = pw.TextField(null=True)
+        note_types = pw.TextField(null=True, **default("General"))
+        is_primary = pw.IntegerField(null=True, **default(0))
+        has_sensors = BooleanField(**default(0))
+        enabled_sensor_types = pw.TextField(null=True, **default(""))
+        show_labels_section = BooleanField(**default(1))
+        show_end_dates = BooleanField(**default(0))
+        custom_chat_prompt = pw.TextField(null=True, **default(""))
+        diagram_examples = pw.TextField(null=True, **default(""))
+
+        class Meta:
+            table_name = "EntryType"
+
+    @migrator.create_model
+    class EntryState(pw.Model):
+        id = AutoIncrementField()
+        entry_type = pw.ForeignKeyField(EntryType, column_name="entry_type_id", on_delete="CASCADE", index=False)
+        name = TextKeyField()
+        category = pw.TextField(constraints=[pw.Check("category IN ('active', 'inactive')")])
+        color = pw.TextField(null=True, **default("#6c757d"))
+        display_order = pw.IntegerField(null=True, **default(0))
+        is_default = pw.IntegerField(null=True, **default(0))
+        created_at = pw.TextField(null=True, **now())
+        sets_commenced = pw.IntegerField(null=True, **default(0))
+        sets_ended = pw.IntegerField(null=True, **default(0))
+
+        class Meta:
+            table_name = "EntryState"
+            indexes = [
+                (("entry_type", "name"), True),
+                index(
+                    "idx_entry_state_sets_commenced",
+                    "EntryState",
+                    "sets_commenced",
+                    where="sets_commenced = 1",
+                ),
+                index("idx_entry_state_sets_ended", "EntryState", "sets_ended", where="sets_ended = 1"),
+            ]
+
+    @migrator.create_model
+    class Entry(pw.Model):
+        id = AutoIncrementField()
+        title = pw.TextField()
+        description = pw.TextField(null=True)
+        entry_type = pw.ForeignKeyField(EntryType, column_name="entry_type_id", on_delete="RESTRICT", index=False)
+        created_at = pw.TextField()
+        intended_end_date = pw.TextField(null=True)
+        actual_end_date = pw.TextField(null=True)
+        status = pw.TextField(null=True, **default("active"))
+        is_archived = pw.IntegerField(null=True, **default(0))
+        archived_at = pw.TextField(null=True)
+        is_milestone_template = BooleanField(null=True, **default(0))
+        template_name = pw.TextField(null=True)
+        template_description = pw.TextField(null=True)
+        template_distribution_status = TextKeyField(null=True, **default("private"))
+        commenced_at = TextKeyField(null=True)
+
+        class Meta:
+            table_name = "Entry"
+            indexes = [
+                index("idx_entry_commenced_at", "Entry", "commenced_at"),
+                index("idx_entry_is_template", "Entry", "is_milestone_template", "template_distribution_status"),
+            ]
+
+
+def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    migrator.remove_model("Entry")
+    migrator.remove_model("EntryState")
+    migrator.remove_model("EntryType")

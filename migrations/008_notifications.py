@@ -1,0 +1,74 @@
+"""Notifications and their rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee as pw
+
+from framework_schema.fields import AutoIncrementField, RealField, default, now
+
+if TYPE_CHECKING:
+    from peewee_migrate import Migrator
+
+
+def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+
+    @migrator.create_model
+    class Notification(pw.Model):
+        id = AutoIncrementField()
+        title = pw.TextField()
+        message = pw.TextField()
+        notification_type = pw.TextField()
+        priority = pw.TextField(null=True, **default("medium"))
+        entry = pw.ForeignKeyField(
+            migrator.orm["Entry"], column_name="entry_id", null=True, on_delete="CASCADE", index=False
+        )
+        note = pw.ForeignKeyField(
+            migrator.orm["Note"], column_name="note_id", null=True, on_delete="CASCADE", index=False
+        )
+        scheduled_for = pw.TextField(null=True)
+        is_read = pw.IntegerField(null=True, **default(0))
+        is_dismissed = pw.IntegerField(null=True, **default(0))
+        created_at = pw.TextField(null=True, **now())
+        read_at = pw.TextField(null=True)
+        dismissed_at = pw.TextField(null=True)
+        ntfy_sent = pw.IntegerField(null=True, **default(0))
+
+        class Meta:
+            table_name = "Notification"
+
+    @migrator.create_model
+    class NotificationRule(pw.Model):
+        id = AutoIncrementField()
+        name = pw.TextField()
+        description = pw.TextField(null=True)
+        entry_type = pw.ForeignKeyField(
+            migrator.orm["EntryType"],
+            column_name="entry_type_id",
+            null=True,
+            on_delete="CASCADE",
+            index=False,
+        )
+        entry = pw.ForeignKeyField(
+            migrator.orm["Entry"], column_name="entry_id", null=True, on_delete="CASCADE", index=False
+        )
+        sensor_type = pw.TextField()
+        condition_type = pw.TextField()
+        threshold_value = RealField(null=True)
+        threshold_value_secondary = RealField(null=True)
+        threshold_unit = pw.TextField(null=True)
+        is_active = pw.IntegerField(null=True, **default(1))
+        notification_title = pw.TextField()
+        notification_message = pw.TextField()
+        priority = pw.TextField(null=True, **default("medium"))
+        cooldown_minutes = pw.IntegerField(null=True, **default(60))
+        created_at = pw.TextField(null=True, **now())
+
+        class Meta:
+            table_name = "NotificationRule"
+
+
+def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    migrator.remove_model("NotificationRule")
+    migrator.remove_model("Notification")

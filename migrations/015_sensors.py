@@ -1,0 +1,196 @@
+"""Sensors that report in, their scripts, commands, logs, and variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee as pw
+
+from framework_schema.fields import (
+    AutoIncrementField,
+    RealField,
+    TextForeignKeyField,
+    TextKeyField,
+    TimestampField,
+    default,
+    index,
+    now,
+)
+
+if TYPE_CHECKING:
+    from peewee_migrate import Migrator
+
+TIMESTAMP_TRIGGER = """\
+CREATE TRIGGER IF NOT EXISTS update_sensor_scripts_timestamp AFTER UPDATE ON "SensorScripts"
+BEGIN
+    UPDATE "SensorScripts" SET updated_at = CURRENT_TIMESTAMP WHERE id = NEW.id;
+END"""
+
+
+def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+
+    @migrator.create_model
+    class SensorRegistration(pw.Model):
+        id = AutoIncrementField()
+        sensor_id = TextKeyField(unique=True)
+        sensor_name = pw.TextField(null=True)
+        sensor_type = pw.TextField()
+        hardware_info = pw.TextField(null=True)
+        firmware_version = pw.TextField(null=True)
+        config_hash = pw.TextField(null=True)
+        current_script_id = pw.IntegerField(null=True)
+        current_script_version = pw.TextField(null=True)
+        last_check_in = TimestampField(null=True)
+        last_config_update = TimestampField(null=True)
+        status = TextKeyField(null=True, **default("pending"))
+        ip_address = pw.TextField(null=True)
+        mac_address = pw.TextField(null=True)
+        capabilities = pw.TextField(null=True)
+        registration_source = pw.TextField(null=True, **default("auto"))
+        created_at = TimestampField(null=True, **now())
+        updated_at = TimestampField(null=True, **now())
+        check_in_interval = pw.IntegerField(null=True, **default(60))
+        last_battery_update_source = pw.TextField(null=True)
+        board_type = pw.TextField(null=True)
+        battery_r1 = RealField(null=True, **default(100000.0))
+        battery_r2 = RealField(null=True, **default(100000.0))
+        battery_calibrated_voltage = RealField(null=True)
+        battery_calibration_date = TimestampField(null=True)
+
+        # The application reads and writes these; no migration of its own ever made them.
+        last_temperature = RealField(null=True)
+        last_relay_state = pw.IntegerField(null=True)
+        last_battery_pct = RealField(null=True)
+        last_battery_voltage = RealField(null=True)
+
+        class Meta:
+            table_name = "SensorRegistration"
+            indexes = [
+                index("idx_sensor_registration_sensor_id", "SensorRegistration", "sensor_id"),
+                index("idx_sensor_registration_status", "SensorRegistration", "status"),
+            ]
+
+    @migrator.create_model
+    class SensorScripts(pw.Model):
+        id = AutoIncrementField()
+        sensor = TextForeignKeyField(
+            SensorRegistration, field="sensor_id", column_name="sensor_id", on_delete="CASCADE", index=False
+        )
+        script_content = pw.TextField()
+        script_version = pw.TextField(null=True, **default("1.0.0"))
+        script_type = pw.TextField(null=True, **default("arduino"))
+        description = pw.TextField(null=True)
+        is_active = pw.IntegerField(null=True, **default(1))
+        created_at = TimestampField(null=True, **now())
+        updated_at = TimestampField(null=True, **now())
+        last_executed = pw.TextField(null=True)
+
+        class Meta:
+            table_name = "SensorScripts"
+            indexes = [
+                index("idx_sensor_scripts_active", "SensorScripts", "is_active"),
+                index("idx_sensor_scripts_sensor_active", "SensorScripts", "sensor_id", "is_active"),
+                index("idx_sensor_scripts_sensor_id", "SensorScripts", "sensor_id"),
+            ]
+
+    @migrator.create_model
+    class ScriptLibrary(pw.Model):
+        id = AutoIncrementField()
+        name = pw.TextField()
+        script_content = pw.TextField()
+        script_version = pw.TextField(null=True, **default("1.0.0"))
+        script_type = pw.TextField(null=True, **default("arduino"))
+        description = pw.TextField(null=True)
+        target_sensor_type = pw.TextField(null=True)
+        created_at = TimestampField(null=True, **now())
+        updated_at = TimestampField(null=True, **now())
+
+        class Meta:
+            table_name = "ScriptLibrary"
+
+    @migrator.create_model
+    class SensorCommandQueue(pw.Model):
+        id = AutoIncrementField()
+        sensor = TextForeignKeyField(
+            SensorRegistration, field="sensor_id", column_name="sensor_id", on_delete="CASCADE", index=False
+        )
+        command_type = pw.TextField()
+        command_data = pw.TextField(null=True)
+        priority = pw.IntegerField(null=True, **default(100))
+        status = TextKeyField(null=True, **default("pending"))
+        attempts = pw.IntegerField(null=True, **default(0))
+        max_attempts = pw.IntegerField(null=True, **default(3))
+        result = pw.TextField(null=True)
+        created_at = TimestampField(null=True, **now())
+        executed_at = TimestampField(null=True)
+        expires_at = TimestampField(null=True)
+
+        class Meta:
+            table_name = "SensorCommandQueue"
+            indexes = [
+                index("idx_sensor_command_queue_sensor", "SensorCommandQueue", "sensor_id"),
+                index("idx_sensor_command_queue_status", "SensorCommandQueue", "status"),
+            ]
+
+    @migrator.create_model
+    class SensorLogs(pw.Model):
+        id = AutoIncrementField()
+        sensor_id = TextKeyField()
+        message = pw.TextField()
+        log_level = pw.TextField(null=True, **default("info"))
+        created_at = TimestampField(null=True, **now())
+
+        class Meta:
+            table_name = "SensorLogs"
+            indexes = [
+                index("idx_sensor_logs_sensor_id_created_at", "SensorLogs", "sensor_id", "-created_at"),
+                index("idx_sensor_logs_sensor_time", "SensorLogs", "sensor_id", "created_at"),
+            ]
+
+    @migrator.create_model
+    class SensorTelemetry(pw.Model):
+        id = AutoIncrementField()
+        sensor = TextForeignKeyField(
+            SensorRegistration, field="sensor_id", column_name="sensor_id", on_delete="CASCADE", index=False
+        )
+        data = pw.TextField()
+        timestamp = TextKeyField(null=True, **now())
+
+        class Meta:
+            table_name = "SensorTelemetry"
+            indexes = [
+                index("idx_telemetry_sensor_time", "SensorTelemetry", "sensor_id", "-timestamp"),
+            ]
+
+    @migrator.create_model
+    class SensorVariables(pw.Model):
+        id = AutoIncrementField()
+        sensor = TextForeignKeyField(
+            SensorRegistration,
+            field="sensor_id",
+            column_name="sensor_id",
+            unique=True,
+            on_delete="CASCADE",
+            index=False,
+        )
+        variables = pw.TextField()
+        updated_at = pw.TextField()
+
+        class Meta:
+            table_name = "SensorVariables"
+            indexes = [
+                index("idx_sensor_variables_sensor_id", "SensorVariables", "sensor_id"),
+            ]
+
+    if isinstance(database, pw.SqliteDatabase):
+        migrator.sql(TIMESTAMP_TRIGGER)
+
+
+def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    migrator.remove_model("SensorVariables")
+    migrator.remove_model("SensorTelemetry")
+    migrator.remove_model("SensorLogs")
+    migrator.remove_model("SensorCommandQueue")
+    migrator.remove_model("ScriptLibrary")
+    migrator.remove_model("SensorScripts")
+    migrator.remove_model("SensorRegistration")

@@ -1,0 +1,1 @@
+"""The framework's migration scripts, in the order of their numbers."""

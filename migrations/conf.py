@@ -1,0 +1,14 @@
+"""Settings for ``pw_migrate`` in this folder: ``pw_migrate create NAME [--auto]`` needs no flag. Inert elsewhere."""
+
+import os
+
+import click
+
+_context = click.get_current_context(silent=True)
+_asked = _context.params.get("database") if _context else None
+
+# What the command line says wins; without it a database that costs nothing, since --auto replays all scripts.
+DATABASE = _asked or os.environ.get("DATABASE_URL") or "sqlite:///:memory:"
+
+# The abstract base, and the history that the runner keeps, need no script.
+IGNORE = ["frameworkmodel", "schemamigration"]
