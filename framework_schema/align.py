@@ -34,6 +34,8 @@ class Left:
     what: str
     rows: int
     query: str
+    kind: str = ""
+    name: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return it for ``--json``."""
@@ -68,7 +70,7 @@ def apply(database: pw.Database, changes: Iterable[Change]) -> tuple[list[Change
         if change.rule is not None:
             rows = database.execute_sql(f"SELECT count(*) FROM ({change.rule})").fetchone()[0]
             if rows:
-                left.append(Left(change.table, change.what, rows, change.rule))
+                left.append(Left(change.table, change.what, rows, change.rule, "unique", change.what))
                 continue
         database.execute_sql(change.sql)
         done.append(change)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from framework_schema.ddl import fold
+from framework_schema.ddl import fold, mentions
 from framework_schema.snapshot import Column, Snapshot, Table
 
 
@@ -157,7 +157,8 @@ def _structure(expected: Table, live: Table) -> Iterator[Difference]:
     for check in sorted(expected.checks - live.checks):
         yield Difference(table, "check", check, "there", "not there")
     for check in sorted(live.checks - expected.checks):
-        yield Difference(table, "check", check, "no such rule", "there")
+        extra = any(mentions(check, name) for name in live.columns.keys() - known)
+        yield Difference(table, "check", check, None if extra else "no such rule", "there", extra=extra)
     for name in live.columns.keys() - known:
         column = live.columns[name]
         if not column.null and column.default is None and name not in live.primary_key and column.generated is None:
@@ -171,6 +172,8 @@ def _structure(expected: Table, live: Table) -> Iterator[Difference]:
 
 
 def _of_column(table: str, expected: Column, live: Column) -> Iterator[Difference]:
+    if expected.name != live.name:
+        yield Difference(table, "name", expected.name, expected.name, live.name)
     if expected.type != live.type:
         yield Difference(table, "type", expected.name, expected.type or "none", live.type or "none")
     if expected.null != live.null:

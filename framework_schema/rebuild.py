@@ -196,7 +196,7 @@ def _rebuild(
     _require_free(old.name, gone, own)
     broken, sequences = _broken(database, gone), _sequences(database)
     plan = _plan(old, new, copy, allow_conversion)
-    _run(database, _copy_sql(plan))
+    _copy_rows(database, plan)
     rows = _prove_rows(database, plan)
     _carry_sequence(database, plan, sequences)
     _replace(database, old.name, new.name)
@@ -313,6 +313,14 @@ def _plan(old: _Side, new: _Side, copy: Mapping[str, str], allow_conversion: Col
     if not sources:
         raise RebuildFailed(old.name, "the new definition has nothing in common with the old one")
     return _Copy(old, new, sources, carried, frozenset(map(fold, allow_conversion)))
+
+
+def _copy_rows(database: pw.SqliteDatabase, plan: _Copy) -> None:
+    """Copy all rows; what they break is said of the table, not of the passing name."""
+    try:
+        _run(database, _copy_sql(plan))
+    except pw.DatabaseError as error:
+        raise RebuildFailed(plan.old.name, str(error).replace(plan.new.name, plan.old.name)) from error
 
 
 def _copy_sql(plan: _Copy) -> str:

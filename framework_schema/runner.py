@@ -15,7 +15,8 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema import align, ddl, operations
+from framework_schema import operations
+from framework_schema.alignment import Alignment, aligned
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
 from framework_schema.dialects import check_health, exclusive, no_commit, schema_version
@@ -37,6 +38,20 @@ logger = logging.getLogger(__name__)
 PEEWEE_MIGRATE_TABLE = "migratehistory"
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What ``migrate`` was asked for."""
+
+    to: str | None = None
+    strict: bool = False
+    repair: bool = False
+
+    @property
+    def level(self) -> str:
+        """Name how far the schema is aligned; a mark holds for its level only."""
+        return "strict" if self.strict else "additive"
+
+
 @dataclass(frozen=True)
 class Found:
     """What one look at a database saw."""
@@ -48,9 +63,10 @@ class Found:
     drift: Drift
     is_foreign: bool
 
-    def leaves_nothing(self, to: str | None) -> bool:
+    def leaves_nothing(self, order: Order) -> bool:
         """True when neither a script nor the schema needs anything."""
-        return to is None and self.status.is_current and not self.status.failed and not self.drift.additive
+        drift = self.drift.additive or (order.strict and self.drift.structural)
+        return order.to is None and self.status.is_current and not self.status.failed and not drift
 
 
 class Runner:
@@ -86,24 +102,27 @@ class Runner:
             sources = tuple(source for source in sources if source.name in (*self.config.sources, "app"))
         return collect(sources)
 
-    def migrate(self, to: str | None = None) -> Report:
+    def migrate(self, to: str | None = None, *, strict: bool | None = None, repair: bool = False) -> Report:
         """Apply what is pending, make what is missing, and record both.
 
-        ``to`` is the last migration to apply, by its key. A database that is
-        as it should be is not written to.
+        ``to`` is the last migration to apply, by its key. ``strict`` also
+        brings what is there to the expected definition, by default as the
+        config says; ``repair`` mends rows that stand in its way (see
+        ``repair``). A database that is as it should be is not written to.
 
         Raises ``DatabaseError`` for a database that cannot be worked on, then
         nothing was changed, and ``MigrationFailed`` when a script or the
         alignment failed: its report tells what stands.
         """
         started = time.perf_counter()
+        order = Order(to, self.config.align == "strict" if strict is None else strict, repair)
         with self.target.connected() as database:
-            if to is None and self._is_marked(database):
+            if to is None and self._is_marked(database, order):
                 report = self._report(State.CURRENT)
             else:
-                found = self._read(database)
+                found = self._read(database, structural=order.strict)
                 self._refuse(found)
-                report = self._current(found) if found.leaves_nothing(to) else self._attempt(database, to)
+                report = self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
         report = replace(report, duration_ms=_since(started))
         if report.state is State.FAILED:
             raise MigrationFailed(report)
@@ -148,13 +167,14 @@ class Runner:
     def _history(self, database: pw.Database) -> History:
         return History(database, self.config.table)
 
-    def _mark(self, database: pw.Database) -> str:
-        return f"{self.config.align}:{self.known.fingerprint}:{schema_version(database)}"
+    def _mark(self, database: pw.Database, level: str) -> str:
+        return f"{level}:{self.known.fingerprint}:{schema_version(database)}"
 
-    def _is_marked(self, database: pw.Database) -> bool:
+    def _is_marked(self, database: pw.Database, order: Order) -> bool:
         """Answer from two small reads that all is well, or say no and let ``_read`` look closely."""
+        levels = {order.level, "strict"}
         try:
-            return self._history(database).mark() == self._mark(database)
+            return self._history(database).mark() in {self._mark(database, level) for level in levels}
         except pw.OperationalError as error:
             if "no such table" in str(error):
                 return False
@@ -199,33 +219,33 @@ class Runner:
 
     # Applying
 
-    def _attempt(self, database: pw.Database, to: str | None) -> Report:
+    def _attempt(self, database: pw.Database, order: Order) -> Report:
         """Check foreign keys once for the whole run; only when it fails, find the script that is to blame."""
         try:
-            return self._apply(database, to)
+            return self._apply(database, order)
         except Orphaned:
             self._check_each = True
-            return self._apply(database, to)
+            return self._apply(database, order)
 
-    def _apply(self, database: pw.Database, to: str | None, done: tuple[StepResult, ...] = ()) -> Report:
+    def _apply(self, database: pw.Database, order: Order, done: tuple[StepResult, ...] = ()) -> Report:
         """Under the lock: read again, run what is pending, align, verify, record; one transaction.
 
         A script that refuses a transaction cuts it in two: what ran before is
         committed, the script runs alone, and the rest begins anew.
         """
         with exclusive(database, self.target.name):
-            found = self._read(database)
+            found = self._read(database, structural=order.strict)
             self._refuse(found)
-            if not done and found.leaves_nothing(to):
+            if not done and found.leaves_nothing(order):
                 return self._current(found)
             found = self._prepare(database, found)
-            steps = plan_up(found.status, found.known, to, self.target.name).without(step.key for step in done)
+            steps = plan_up(found.status, found.known, order.to, self.target.name).without(step.key for step in done)
             before = violations(_sqlite(database))
             done += self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
-                return self._finish(database, found, done, before)
+                return self._finish(database, found, order, done, before)
         done += self._run_all(database, found, (steps.alone,), done)
-        return self._apply(database, to, done)
+        return self._apply(database, order, done)
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
         """Check the file, make the history's tables, take over peewee_migrate's record."""
@@ -303,38 +323,36 @@ class Runner:
         return StepResult(step.key, outcome, _since(started))
 
     def _finish(
-        self, database: pw.Database, found: Found, steps: tuple[StepResult, ...], before: Counter[Violation]
+        self,
+        database: pw.Database,
+        found: Found,
+        order: Order,
+        steps: tuple[StepResult, ...],
+        before: Counter[Violation],
     ) -> Report:
         """Make what is missing all the same, prove that nothing was orphaned, and leave the mark."""
         history = self._history(database)
         status = compare(found.known.migrations, history.applied(), found.known.sources)
-        aligned, left = self._align(database, status)
+        expected = self._expected(status.applied, order.strict)
+        alignment = Alignment()
+        if self.config.align != "off":
+            alignment = aligned(_sqlite(database), expected, strict=order.strict, repair=order.repair)
         self._refuse_orphans(database, "the run", before)
-        for change in aligned:
-            history.log(Event("aligned", detail=f"{change.what}: {change.sql}"))
+        for event in alignment.events:
+            history.log(event)
         error = _why(steps)
-        if status.is_current and not error and not left and (steps or aligned):
-            history.log(Event("verified", mark=self._mark(database)))
-        state = State.FAILED if error else State.MIGRATED if steps or aligned else State.CURRENT
+        did = bool(steps or alignment.events)
+        if did and status.is_current and not error and not alignment.left:
+            history.log(Event("verified", mark=self._mark(database, order.level)))
+        state = State.FAILED if error else State.MIGRATED if did else State.CURRENT
         return self._report(
             state,
             status,
             steps=steps,
-            aligned=tuple(change.what for change in aligned),
-            left=tuple(item.as_dict() for item in left),
+            aligned=tuple(alignment.done),
+            left=tuple(item.as_dict() for item in alignment.left),
             error=error and f"{self.target.name}: {error}",
         )
-
-    def _align(self, database: pw.Database, status: Status) -> tuple[list[align.Change], list[align.Left]]:
-        """Create what the applied scripts define and the database lacks; a name in the history proves nothing."""
-        if self.config.align == "off":
-            return [], []
-        expected = self._expected(status.applied)
-        live = of_database(database)
-        drift = find_drift(expected, live)
-        touched = {d.table for d in drift.additive if ddl.fold(d.table) in live.tables}
-        changes = align.additions(drift, expected, live, align.empty_tables(database, touched))
-        return align.apply(database, changes)
 
     def _refuse_orphans(self, database: pw.Database, what: str, before: Counter[Violation]) -> None:
         """Compare with the violations there were; a key that cannot be checked at all names no row."""

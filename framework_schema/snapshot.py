@@ -96,11 +96,31 @@ class Snapshot:
     tables: Mapping[str, Table]
     views: frozenset[str] = frozenset()
 
+    def within(self, expected: Snapshot) -> Snapshot:
+        """Return the part that the expected schema speaks of, without what is extra."""
+        tables = {name: _within(self.tables[name], table) for name, table in expected.tables.items() if name in self.tables}
+        return Snapshot(tables)
+
     @property
     def digest(self) -> str:
         """Hash every fact; equal for two databases of the same schema, whatever their past."""
         lines = [line for name in sorted(self.tables) for line in self.tables[name].facts()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _within(live: Table, expected: Table) -> Table:
+    extra = live.columns.keys() - expected.columns.keys()
+    known = expected.columns.keys()
+    return replace(
+        live,
+        name=expected.name,
+        columns={name: column for name, column in live.columns.items() if name in known},
+        uniques=frozenset(u for u in live.uniques if u <= known and u != frozenset(live.primary_key)),
+        foreign_keys=frozenset(key for key in live.foreign_keys if known >= set(key.columns)),
+        indexes={name: index for name, index in live.indexes.items() if name in expected.indexes},
+        triggers={name: text for name, text in live.triggers.items() if name in expected.triggers},
+        checks=frozenset(c for c in live.checks if not any(ddl.mentions(c, name) for name in extra)),
+    )
 
 
 def of_database(database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
@@ -174,7 +194,9 @@ class _Sqlite:
         for table, name, kind, not_null, default, pk in rows:
             columns, key = found[ddl.fold(table)]
             canonical = ddl.normalise_default(default) if structural and default is not None else default
-            columns[ddl.fold(name)] = Column(name, " ".join(kind.upper().split()), not not_null and not pk, canonical)
+            kind = " ".join(kind.upper().split())
+            # Only an INTEGER key refuses NULL by itself: https://www.sqlite.org/lang_createtable.html#the_primary_key
+            columns[ddl.fold(name)] = Column(name, kind, not not_null and not (pk and kind == "INTEGER"), canonical)
             if pk:
                 key[pk] = ddl.fold(name)
         return {table: (columns, tuple(key[n] for n in sorted(key))) for table, (columns, key) in found.items()}

@@ -1,7 +1,9 @@
 """Reading and editing SQLite's CREATE statements. SQLite itself is the judge wherever it can be."""
 
 import sqlite3
+from contextlib import closing
 
+import histories
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -210,6 +212,17 @@ def test_what_cannot_be_read_is_an_error_with_its_place(sql):
     with pytest.raises(DDLError) as caught:
         ddl.parse_table(sql)
     assert 0 <= caught.value.position <= len(sql)
+
+
+@pytest.mark.parametrize("name", histories.IDS)
+def test_every_statement_of_every_history_is_read_as_sqlite_reads_it(historical, name):
+    with closing(sqlite3.connect(historical[name])) as database:
+        found = database.execute("SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    tables = [sql for kind, sql in found if kind == "table" and not sql.startswith("CREATE TABLE sqlite_")]
+
+    assert tables
+    assert [read(sql) for sql in tables] == [columns_of(sql) for sql in tables]
+    assert all(ddl.parse_index(sql).columns for kind, sql in found if kind == "index")
 
 
 def test_an_index_is_read():

@@ -1,0 +1,78 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import histories
+import pytest
+
+from framework_schema.config import Config
+from framework_schema.runner import Runner
+from framework_schema.sources import Folder
+
+
+@pytest.fixture(scope="session")
+def historical(tmp_path_factory):
+    """The fifteen historical databases by id; to be copied, never changed."""
+    directory = tmp_path_factory.mktemp("histories")
+    return {path.stem: path for path in histories.build_all(directory)}
+
+
+@pytest.fixture
+def copy_of(historical, tmp_path):
+    """Make a copy of one historical database in ``tmp_path``."""
+
+    def copy(name, to=None):
+        return Path(shutil.copy(historical[name], to or tmp_path / f"{name}.db"))
+
+    return copy
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Name a database that is not there yet."""
+    return tmp_path / "homebrew.db"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write scripts, given as ``name=text``, into a folder of ``tmp_path``, and return it as a source."""
+
+    def write(*, of="scripts", source="app", depends_on=(), **scripts):
+        directory = tmp_path / of
+        directory.mkdir(exist_ok=True)
+        for name, text in scripts.items():
+            (directory / f"{name.removeprefix('m')}.py").write_text(dedent(text), encoding="utf-8")
+        return Folder(directory, source, tuple(depends_on))
+
+    return write
+
+
+@pytest.fixture
+def runner(path):
+    """Make a runner for ``path`` that knows these sources only."""
+
+    def make(*sources, database=None, **settings):
+        return Runner(database or path, sources=sources, config=Config(**{"timeout": 5, **settings}))
+
+    return make
+
+
+@pytest.fixture
+def python():
+    """Run a Python text in a process of its own; ``user`` is whom it runs as, where we are root."""
+
+    def run(text, *args, executable=sys.executable, env=None, user=None, check=True):
+        root = str(Path(__file__).parents[1])
+        environment = os.environ | {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"} | (env or {})
+        as_user = {"user": user, "group": user, "extra_groups": []} if user and os.geteuid() == 0 else {}
+        done = subprocess.run(
+            [executable, "-c", dedent(text), *map(str, args)],
+            env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False, **as_user,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run
