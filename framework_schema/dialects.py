@@ -1,98 +1,101 @@
-"""Per engine: the lock, the transaction, and what is checked before and after."""
+"""What differs between engines: lock, transaction, checks, and who reads and changes a schema.
+
+``for_database`` is the one place that asks which engine it is; all else goes
+through the ``Dialect`` it returns. A dialect keeps no state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from sqlite3 import SQLITE_DENY, SQLITE_OK, SQLITE_TRANSACTION
-from typing import Any
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.errors import CommitRefused, PlanRefused, Unreadable
+from framework_schema.errors import ConfigError
 
-QUICK_CHECK_ABOVE = 64 * 1024 * 1024
-"""Bytes above which a SQLite file gets quick_check, which leaves out the indexes, instead of integrity_check."""
+if TYPE_CHECKING:
+    from framework_schema.alignment import Alignment
+    from framework_schema.operations import Operations
+    from framework_schema.rebuild import Violation
+    from framework_schema.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A place where there is nothing yet, to run scripts in and look what they make.
+
+    Two with equal ``key`` give the same result for the same scripts, so that
+    it can be kept: it names the engine and whatever else matters to the schema.
+    """
+
+    key: str
+    opened: Callable[[], AbstractContextManager[pw.Database]] = field(compare=False, repr=False)
+
+
+class Dialect(ABC):
+    """One engine. ``database`` is always an open connection of the runner's own."""
+
+    name: str
+    ddl_rolls_back: bool
+    """Whether a transaction undoes DDL; where not, a script's progress is recorded step by step."""
+
+    @abstractmethod
+    def exclusive(self, database: pw.Database, name: str) -> AbstractContextManager[None]:
+        """Hold the database's migration lock, and a transaction where DDL rolls back, for the body.
+
+        The lock dies with its holder. Raises ``Locked`` when it is not had
+        within the connection's timeout.
+        """
+
+    @abstractmethod
+    def step(self, database: pw.Database, key: str) -> AbstractContextManager[None]:
+        """Undo the body's effects when it fails; refuse a script that commits by itself."""
+
+    @abstractmethod
+    def check_health(self, database: pw.Database, name: str) -> None:
+        """Refuse a damaged database before the first write; raises ``Unreadable``."""
+
+    @abstractmethod
+    def schema_version(self, database: pw.Database) -> str:
+        """Return a text that changes with the schema, whoever changes it; cheap to read."""
+
+    @abstractmethod
+    def violations(self, database: pw.Database) -> Counter[Violation]:
+        """Count the rows that break each foreign key, where the engine lets rows do that."""
+
+    @abstractmethod
+    def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
+        """Read the schema; see ``snapshot.Snapshot``."""
+
+    @abstractmethod
+    def operations(self, database: pw.Database) -> Operations:
+        """Return what runs a script's operations."""
+
+    @abstractmethod
+    def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
+        """Make what is missing; with ``strict`` change what differs; with ``repair`` mend rows first."""
+
+    @abstractmethod
+    def scratch(self, database: pw.Database) -> Scratch:
+        """Return an empty place of the same engine."""
+
+
+def for_database(database: pw.Database) -> Dialect:
+    """Return the dialect of a database's engine."""
+    if isinstance(database, pw.SqliteDatabase):
+        from framework_schema.sqlite import SqliteDialect
+
+        return SqliteDialect()
+    raise ConfigError(f"{type(database).__name__} is not supported by this release; use a SQLite database")
 
 
 @contextmanager
-def exclusive(database: pw.Database, name: str) -> Iterator[None]:
-    """Hold the database's write lock, in one transaction, for the body.
-
-    SQLite: foreign keys are switched off before BEGIN, since inside a
-    transaction the pragma does nothing and DROP TABLE in a rebuild would fire
-    the children's ON DELETE (https://www.sqlite.org/pragma.html#pragma_foreign_keys);
-    they are restored after. BEGIN IMMEDIATE waits for other writers as long as
-    the busy timeout says; the lock dies with its holder.
-    """
-    if database.in_transaction():
-        raise PlanRefused(f"{name}: a transaction is open on this connection. Nothing was run. Commit it first.")
-    assert isinstance(database, pw.SqliteDatabase)
-    was = database.pragma("foreign_keys")
-    database.pragma("foreign_keys", 0)
-    try:
-        with database.atomic("IMMEDIATE"):
-            yield
-    finally:
-        if not database.is_closed():
-            database.pragma("foreign_keys", was)
-
-
-@contextmanager
-def no_commit(database: pw.Database, key: str) -> Iterator[None]:
-    """Refuse BEGIN, COMMIT and ROLLBACK inside the body; savepoints are free.
-
-    A script that committed would cut its work from its history row.
-    """
-    assert isinstance(database, pw.SqliteDatabase)
-    refused: list[str] = []
-
-    def authorize(action: int, what: str | None, *_: Any) -> int:
-        if action == SQLITE_TRANSACTION:
-            refused.append(str(what))
-            return SQLITE_DENY
-        return SQLITE_OK
-
-    connection = database.connection()
-    connection.set_authorizer(authorize)
-    try:
-        yield
-    except Exception as error:
-        if refused:
-            raise CommitRefused(_refusal(key, refused[0])) from error
-        raise
-    finally:
-        connection.set_authorizer(None)
-    if refused:
-        raise CommitRefused(_refusal(key, refused[0]))
-
-
-def _refusal(key: str, what: str) -> str:
-    return (
-        f"{key} calls {what}, which would cut its work from its record;"
-        " a migration runs in a transaction of the runner's. Remove the call, or write `atomic = False` in the script if a statement refuses a transaction."
-    )
-
-
-def check_health(database: pw.Database, name: str) -> None:
-    """Refuse a damaged file before the first write.
-
-    Raises ``Unreadable`` with what SQLite found.
-    """
-    assert isinstance(database, pw.SqliteDatabase)
-    size = database.pragma("page_count") * database.pragma("page_size")
-    check = "integrity_check" if size <= QUICK_CHECK_ABOVE else "quick_check"
-    found = database.execute_sql(f"PRAGMA {check}(1)").fetchone()[0]
-    if found != "ok":
-        raise Unreadable(
-            name,
-            f"the database is damaged ({check}: {found})",
-            "Restore a backup, or save what can be read with `sqlite3 FILE .recover`.",
-        )
-
-
-def schema_version(database: pw.Database) -> int:
-    """Return the number SQLite raises with every change of the schema, whoever makes it."""
-    assert isinstance(database, pw.SqliteDatabase)
-    version: int = database.pragma("schema_version")
-    return version
+def memory() -> Iterator[pw.Database]:
+    """Open an empty SQLite database in memory."""
+    database = pw.SqliteDatabase(":memory:")
+    with database.connection_context():
+        yield database

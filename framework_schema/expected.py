@@ -8,38 +8,43 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema import operations
+from framework_schema.dialects import Scratch, for_database, memory
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
 from framework_schema.migrator import ConvergingMigrator, LazyOrm, type_of_model
-from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.operations import NoOperations, Operations
+from framework_schema.snapshot import Snapshot
+
+SQLITE = Scratch("sqlite", memory)
 
 
-@lru_cache(maxsize=8)
-def expected_schema(migrations: tuple[Migration, ...], table: str, structural: bool = False) -> Snapshot:
-    """Return the schema these migrations make of an empty SQLite database, history included.
+@lru_cache(maxsize=16)
+def expected_schema(
+    migrations: tuple[Migration, ...], table: str, structural: bool = False, scratch: Scratch = SQLITE
+) -> Snapshot:
+    """Return the schema these migrations make of an empty database, history included.
 
     A pure function of its arguments, so the result is kept for the process. A
     script that cannot run where there is no data (it reads rows it counts on)
     is passed over: what it makes is then not expected of anyone.
     """
-    scratch = pw.SqliteDatabase(":memory:")
-    with scratch.connection_context():
-        History(scratch, table).ensure_tables()
-        orm = LazyOrm(lambda: iter(()), operations.for_database(scratch).model_of)
+    with scratch.opened() as database:
+        dialect = for_database(database)
+        History(database, table).ensure_tables()
+        orm = orm_of((), database)
         for migration in migrations:
             try:
-                with scratch.atomic():
-                    call(migration, scratch, operations.for_database(scratch), orm)
+                with dialect.step(database, migration.key):
+                    call(migration, database, dialect.operations(database), orm)
             except (Exception, SystemExit):
                 continue
-        return of_database(scratch, structural=structural)
+        return dialect.snapshot(database, structural=structural)
 
 
 def call(
     migration: Migration,
     database: pw.Database,
-    doing: operations.Operations,
+    doing: Operations,
     orm: LazyOrm,
     *,
     undo: bool = False,
@@ -61,7 +66,7 @@ def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:
             model._meta.set_database(database)
             yield model
 
-    return LazyOrm(replay, operations.for_database(database).model_of)
+    return LazyOrm(replay, for_database(database).operations(database).model_of)
 
 
 def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[type_of_model]:
@@ -71,7 +76,7 @@ def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[t
     for migration in applied:
         if migration.style is Style.PEEWEE:
             try:
-                migrator = ConvergingMigrator(silent, operations.NoOperations(silent), orm)
+                migrator = ConvergingMigrator(silent, NoOperations(silent), orm)
                 migration.function("migrate")(migrator, silent, fake=True)
             except (Exception, SystemExit):
                 continue

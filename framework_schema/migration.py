@@ -93,7 +93,8 @@ class Migration:
         ]
         if found:
             return (
-                f"{found[0]}() opens a database by itself; expected migrate(migrator, database) or apply_migration(cursor)"
+                f"{found[0]}() opens a database by itself;"
+                " expected migrate(migrator, database) or apply_migration(cursor)"
             )
         return "it defines neither migrate(migrator, database) nor apply_migration(cursor)"
 

@@ -402,13 +402,6 @@ class NoOperations(Operations):
     add_index = drop_index = drop_unique = set_null = set_default = add_constraint = drop_constraint = _nothing
 
 
-def for_database(database: pw.Database) -> Operations:
-    """Return the operations of the database's engine."""
-    if isinstance(database, pw.SqliteDatabase):
-        return SqliteOperations(database)
-    raise NotImplementedError(f"no operations for {type(database).__name__} yet")
-
-
 def _as_created(model: type[pw.Model]) -> Snapshot:
     """Return what the model makes where there is nothing, from a scratch database."""
     scratch = pw.SqliteDatabase(":memory:")

@@ -8,18 +8,17 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import peewee as pw
 
-from framework_schema import operations
-from framework_schema.alignment import Alignment, aligned
+from framework_schema.alignment import Alignment
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
-from framework_schema.dialects import check_health, exclusive, no_commit, schema_version
+from framework_schema.dialects import Dialect, for_database
 from framework_schema.drift import Drift, find_drift
 from framework_schema.errors import Ahead, ForeignDatabase, MigrationFailed, SchemaError, Unreadable
 from framework_schema.expected import call, expected_schema, orm_of
@@ -27,9 +26,9 @@ from framework_schema.history import AppliedMigration, Event, History
 from framework_schema.migration import Migration
 from framework_schema.migrator import LazyOrm
 from framework_schema.plan import Plan, is_blocked, plan_up
-from framework_schema.rebuild import Violation, violations
+from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
-from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.snapshot import Snapshot
 from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, installed, restrict
 from framework_schema.status import Status, compare
 
@@ -90,6 +89,7 @@ class Runner:
     ) -> None:
         self.config = config or Config()
         self.target: Target = open_target(database, create=create, timeout=self.config.timeout)
+        self.dialect: Dialect = for_database(self.target.database)
         self.adopt_foreign, self.all_plugins = adopt_foreign, all_plugins
         self._sources = sources
         self._check_each = False
@@ -168,7 +168,7 @@ class Runner:
         return History(database, self.config.table)
 
     def _mark(self, database: pw.Database, level: str) -> str:
-        return f"{level}:{self.known.fingerprint}:{schema_version(database)}"
+        return f"{level}:{self.known.fingerprint}:{self.dialect.schema_version(database)}"
 
     def _is_marked(self, database: pw.Database, order: Order) -> bool:
         """Answer from two small reads that all is well, or say no and let ``_read`` look closely."""
@@ -185,7 +185,7 @@ class Runner:
         rows = history.applied() if history.exists(self.target.name) else ()
         known = self._known_here(rows)
         status = compare(known.migrations, rows, known.sources)
-        live = of_database(database, structural=structural)
+        live = self.dialect.snapshot(database, structural=structural)
         expected = self._expected(known.migrations, structural)
         drift = find_drift(expected, live)
         ours = expected.tables.keys()
@@ -200,7 +200,8 @@ class Runner:
         return restrict(self.known, carried | {FRAMEWORK, "app"})
 
     def _expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
-        return expected_schema(tuple(migrations), self.config.table, structural)
+        scratch = self.dialect.scratch(self.target.database)
+        return expected_schema(tuple(migrations), self.config.table, structural, scratch)
 
     def _refuse(self, found: Found) -> None:
         if found.is_foreign and not self.adopt_foreign:
@@ -233,14 +234,14 @@ class Runner:
         A script that refuses a transaction cuts it in two: what ran before is
         committed, the script runs alone, and the rest begins anew.
         """
-        with exclusive(database, self.target.name):
+        with self.dialect.exclusive(database, self.target.name):
             found = self._read(database, structural=order.strict)
             self._refuse(found)
             if not done and found.leaves_nothing(order):
                 return self._current(found)
             found = self._prepare(database, found)
             steps = plan_up(found.status, found.known, order.to, self.target.name).without(step.key for step in done)
-            before = violations(_sqlite(database))
+            before = self.dialect.violations(database)
             done += self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
                 return self._finish(database, found, order, done, before)
@@ -249,7 +250,7 @@ class Runner:
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
         """Check the file, make the history's tables, take over peewee_migrate's record."""
-        check_health(database, self.target.name)
+        self.dialect.check_health(database, self.target.name)
         history = self._history(database)
         history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE)
@@ -295,9 +296,9 @@ class Runner:
         """
         started = time.perf_counter()
         history = self._history(database)
-        doing = operations.for_database(database)
+        doing = self.dialect.operations(database)
         try:
-            with savepoint_of(database, step):
+            with self.dialect.step(database, step.key) if step.atomic else nullcontext():
                 call(step, database, doing, orm)
                 if before is not None and self._check_each:
                     self._refuse_orphans(database, step.key, before)
@@ -336,7 +337,7 @@ class Runner:
         expected = self._expected(status.applied, order.strict)
         alignment = Alignment()
         if self.config.align != "off":
-            alignment = aligned(_sqlite(database), expected, strict=order.strict, repair=order.repair)
+            alignment = self.dialect.aligned(database, expected, strict=order.strict, repair=order.repair)
         self._refuse_orphans(database, "the run", before)
         for event in alignment.events:
             history.log(event)
@@ -356,7 +357,7 @@ class Runner:
 
     def _refuse_orphans(self, database: pw.Database, what: str, before: Counter[Violation]) -> None:
         """Compare with the violations there were; a key that cannot be checked at all names no row."""
-        new = [(found, rows) for found, rows in (violations(_sqlite(database)) - before).items() if found.columns]
+        new = [(found, rows) for found, rows in (self.dialect.violations(database) - before).items() if found.columns]
         if new:
             orphans = ", ".join(f"{rows} in {v.table} ({', '.join(v.columns)}) of {v.parent}" for v, rows in new)
             raise Orphaned(f"{what} would leave rows without the row they refer to: {orphans}")
@@ -403,16 +404,6 @@ class Orphaned(SchemaError):
     """Rows lost the row they refer to; the run is undone."""
 
 
-@contextmanager
-def savepoint_of(database: pw.Database, step: Migration) -> Iterator[None]:
-    """Undo the script's effects when it fails; a script that refuses a transaction runs bare."""
-    if not step.atomic:
-        yield
-        return
-    with database.savepoint(), no_commit(database, step.key):
-        yield
-
-
 def describe(error: BaseException, step: Migration) -> str:
     """Say what failed and on which line of the script, without the values of any row."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(step.path)]
@@ -435,11 +426,6 @@ def _remarks(status: Status) -> list[str]:
     remarks += [f"{row.key} belongs to a source that is not installed" for row in status.orphaned]
     remarks += [f"{m.key} is older than one already applied" for m in status.out_of_order]
     return remarks
-
-
-def _sqlite(database: pw.Database) -> pw.SqliteDatabase:
-    assert isinstance(database, pw.SqliteDatabase)
-    return database
 
 
 def _since(started: float) -> int:

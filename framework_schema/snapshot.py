@@ -98,7 +98,9 @@ class Snapshot:
 
     def within(self, expected: Snapshot) -> Snapshot:
         """Return the part that the expected schema speaks of, without what is extra."""
-        tables = {name: _within(self.tables[name], table) for name, table in expected.tables.items() if name in self.tables}
+        tables = {
+            name: _within(self.tables[name], table) for name, table in expected.tables.items() if name in self.tables
+        }
         return Snapshot(tables)
 
     @property

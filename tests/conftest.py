@@ -38,13 +38,13 @@ def path(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write scripts, given as ``name=text``, into a folder of ``tmp_path``, and return it as a source."""
+    """Write scripts, as ``{name: text}``, into a folder of ``tmp_path``, and return it as a source."""
 
-    def write(*, of="scripts", source="app", depends_on=(), **scripts):
+    def write(scripts, *, of="scripts", source="app", depends_on=()):
         directory = tmp_path / of
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         for name, text in scripts.items():
-            (directory / f"{name.removeprefix('m')}.py").write_text(dedent(text), encoding="utf-8")
+            (directory / f"{name}.py").write_text(dedent(text), encoding="utf-8")
         return Folder(directory, source, tuple(depends_on))
 
     return write

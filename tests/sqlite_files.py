@@ -28,8 +28,8 @@ def run(path, script):
 
 def tables(path):
     """Return the column names of every table, by table."""
-    names = query(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
-    return {name: columns(path, name) for (name,) in names}
+    names = [name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return {name: columns(path, name) for name in names if not name.startswith("sqlite_")}
 
 
 def columns(path, table):
@@ -62,9 +62,8 @@ def orphans(path):
 
 def history(path):
     """Return the rows of the history as (key, success), oldest first."""
-    return [(key, bool(success)) for key, success in query(
-        path, "SELECT migration_name, success FROM schema_migrations ORDER BY id"
-    )]  # fmt: skip
+    found = query(path, "SELECT migration_name, success FROM schema_migrations ORDER BY id")
+    return [(key, bool(success)) for key, success in found]
 
 
 def events(path, *kinds):

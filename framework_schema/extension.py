@@ -1,0 +1,567 @@
+"""The Flask extension: from its first request on, an app's database has the schema its code expects.
+
+    framework_schema.init_app(app)        # or FrameworkSchema(app), or FrameworkSchema().init_app(app)
+
+Nothing is opened before that request. It runs the migrations before any other
+``before_request`` function or view; when the database is current, the hook
+takes itself out of the app, so that later requests do not pay for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import peewee as pw
+from flask import Flask, Response, current_app
+
+from framework_schema.config import PREFIX, Config, from_mapping
+from framework_schema.databases import hide_password, open_target
+from framework_schema.errors import Ahead, ConfigError, Locked, SchemaError, SourceError
+
+if TYPE_CHECKING:
+    from framework_schema.report import Report
+    from framework_schema.runner import Runner
+    from framework_schema.sources import Package, Source
+
+logger = logging.getLogger("framework_schema")
+
+EXTENSION = "framework_schema"
+"""Key of an app's ``AppSchema`` in ``app.extensions``."""
+
+CONFIG_KEYS = ("DATABASE", "DATABASE_URL", "DATABASE_URI", "DATABASE_PATH")
+ENVIRONMENT = ("DATABASE_URL", "DATABASE_PATH")
+SHORTEST_WAIT = 0.1
+"""Seconds the last of the waiting requests may still wait for another process's lock."""
+
+
+class AlreadyInitialised(ConfigError, RuntimeError):
+    """``init_app`` was called twice for one app."""
+
+
+class FrameworkSchema:
+    """The extension. It holds no app: one object can serve several factories.
+
+    ``database`` is a Peewee database, a proxy of one, a ``FlaskDB``, a URL, a
+    path, or a function that returns one of these; by default the app's
+    configuration is asked at first use. ``sources`` replaces the default ones,
+    which are all installed ones and the app's own folders.
+    """
+
+    def __init__(self, app: Flask | None = None, database: Any = None, sources: Sequence[Source] | None = None) -> None:
+        self._database, self._sources = database, sources
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, database: Any = None, sources: Sequence[Source] | None = None) -> None:
+        """Put the schema of ``app`` under care; opens nothing, but in ``startup`` mode.
+
+        What is given here goes before what the object was made with. Raises
+        ``AlreadyInitialised`` on the second call for one app, and
+        ``ConfigError`` for a setting that cannot be meant.
+        """
+        if EXTENSION in app.extensions:
+            raise AlreadyInitialised(
+                f"framework_schema.init_app was called twice for the app {app.name!r}. Nothing was changed by the"
+                " second call. Keep one of the two; an app has one database under care."
+            )
+        schema = AppSchema(
+            app,
+            self._database if database is None else database,
+            self._sources if sources is None else sources,
+        )
+        mode = schema.config.mode
+        app.extensions[EXTENSION] = schema
+        if mode == "off":
+            return
+        first_request = FirstRequest(schema)
+        first_request.place()
+        if mode == "startup" and not is_flask_command():
+            with app.app_context():
+                first_request.run()
+
+    def runner(self, **settings: Any) -> Runner:
+        """Return a runner for the current app's database."""
+        return _current().runner(**settings)
+
+    def status(self) -> Report:
+        """Return how the current app's database stands; writes nothing."""
+        return _current().status()
+
+    @property
+    def database(self) -> pw.Database:
+        """The current app's database, as its models use it."""
+        return _current().database
+
+
+def init_app(app: Flask, database: Any = None, sources: Sequence[Source] | None = None) -> FrameworkSchema:
+    """Put the schema of ``app`` under care and return the extension; see ``FrameworkSchema``."""
+    return FrameworkSchema(app, database, sources)
+
+
+def _current() -> AppSchema:
+    schema = current_app.extensions.get(EXTENSION)
+    if schema is None:
+        raise ConfigError(f"the app {current_app.name!r} has no schema under care; call framework_schema.init_app(app)")
+    assert isinstance(schema, AppSchema)
+    return schema
+
+
+class AppSchema:
+    """What one app has in ``app.extensions["framework_schema"]``."""
+
+    def __init__(self, app: Flask, database: Any = None, sources: Sequence[Source] | None = None) -> None:
+        self.app = app
+        self._argument, self._sources = database, sources
+        self._lock = threading.RLock()
+        self._found: Any = None
+        self._own: pw.Database | None = None
+
+    @property
+    def config(self) -> Config:
+        """The app's ``FRAMEWORK_SCHEMA_*`` settings, as they are now."""
+        return from_mapping(self.app.config)
+
+    @property
+    def database(self) -> pw.Database:
+        """The database the models use in this app: its own object if it gave one, else one made here.
+
+        The connections of one made here are closed at the end of each app
+        context. Raises ``ConfigError`` when the app names no database.
+        """
+        given = self._given()
+        if isinstance(given, pw.Database):
+            return given
+        with self._lock:
+            if self._own is None:
+                self._own = _make_database(given)
+                if not open_target(self._own).borrowed:
+                    self._close_with_context(self._own)
+            return self._own
+
+    def runner(self, **settings: Any) -> Runner:
+        """Return a runner for the app's database and scripts; opens nothing.
+
+        ``settings`` go before the app's, as in ``runner(align="strict")``.
+        """
+        from framework_schema.runner import Runner
+
+        config = from_mapping(self.app.config | {PREFIX + name.upper(): value for name, value in settings.items()})
+        return Runner(self._target(), self.sources(), config=config)
+
+    def status(self) -> Report:
+        """Return how the app's database stands, as a report in which nothing was done."""
+        return self.runner().status()
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the sources of the app: those given to ``init_app``, else the installed ones and its own folders."""
+        from framework_schema.sources import installed
+
+        if self._sources is not None:
+            return tuple(self._sources)
+        everywhere = installed()
+        return *everywhere, *own_folders(self.app, self.config, everywhere)
+
+    def _target(self) -> str | os.PathLike[str] | pw.Database:
+        """Return what the runner opens; of a database in memory there is only the app's own connection."""
+        given = self._given()
+        if isinstance(given, Mapping) or (not isinstance(given, pw.Database) and open_target(given).borrowed):
+            return self.database
+        return given
+
+    def _given(self) -> Any:
+        """Return a Database, path, URL or FlaskDB's mapping; looked for once, proxies followed each time."""
+        with self._lock:
+            if self._found is None:
+                self._found = find_database(self.app, self._argument)
+            return unwrap(self._found)
+
+    def _close_with_context(self, database: pw.Database) -> None:
+        """Close the connection when an app context ends; a transaction of an outer context stays open.
+
+        The list is replaced: other threads may be iterating over it.
+        """
+
+        def close(_: BaseException | None = None) -> None:
+            if not database.is_closed() and not database.in_transaction():
+                database.close()
+
+        self.app.teardown_appcontext_funcs = [*self.app.teardown_appcontext_funcs, close]
+
+
+class FirstRequest:
+    """The ``before_request`` function that migrates once, and then goes away.
+
+    One thread works, the others wait for it ``WAIT`` seconds at most. A failure
+    is remembered: for ``RETRY_AFTER`` seconds no request tries again.
+    """
+
+    def __init__(self, schema: AppSchema) -> None:
+        self._schema = schema
+        self._lock = threading.Lock()
+        self._is_done = self._has_failed = self._made_list = False
+        self._not_before = 0.0
+        self._said: str | None = None
+
+    def place(self) -> None:
+        """Run before all other functions of the app, those that came earlier too."""
+        functions = self._schema.app.before_request_funcs
+        self._made_list = None not in functions
+        functions[None] = [self.run, *functions.get(None, ())]
+
+    def run(self) -> Response | None:
+        """Bring the database up to date; return 503 when the request cannot be served yet."""
+        if self._is_done:
+            return None
+        try:
+            config = self._schema.config
+        except ConfigError as error:  # changed since init_app
+            self._warn(f"Auto-migration failed: {error}")
+            return None
+        started = time.monotonic()
+        if started < self._not_before:
+            return self._refuse(config)
+        is_waiting = not (self._has_failed and config.on_error == "continue")
+        wait = min(max(config.wait, 0), threading.TIMEOUT_MAX) if is_waiting else 0
+        if not self._lock.acquire(timeout=wait):
+            return _unavailable(config.wait) if is_waiting else None
+        try:
+            if self._is_done:
+                return None
+            if time.monotonic() < self._not_before:
+                return self._refuse(config)
+            return self._attempt(config, started + wait)
+        finally:
+            self._lock.release()
+
+    def _attempt(self, config: Config, deadline: float) -> Response | None:
+        """Try once. Whatever goes wrong in here is logged and never reaches the app."""
+        runner: Runner | None = None
+        try:
+            if config.mode != "off":
+                runner = self._schema.runner(timeout=max(deadline - time.monotonic(), SHORTEST_WAIT))
+                (check if config.mode == "check" else migrate)(runner, self._warn)
+        except Locked as error:
+            if config.mode != "check":
+                self._warn(f"Auto-migration has to wait: {error}")
+                return _unavailable(config.wait)
+            self._warn(f"The schema could not be checked: {error}")
+        except Ahead as error:
+            self._warn(f"Auto-migration left the database as it is: {error} The app serves on.")
+        except Exception as error:
+            if config.mode != "check":
+                return self._fail(error, config, runner)
+            self._warn(f"The schema could not be checked: {_told(error, runner)}")
+        self._finish()
+        return None
+
+    def _fail(self, error: Exception, config: Config, runner: Runner | None) -> Response | None:
+        logger.debug("auto-migration failed", exc_info=error)
+        seconds = error.seconds if isinstance(error, FailedBefore) else config.retry_after
+        self._not_before, self._has_failed = time.monotonic() + seconds, True
+        serves = "serves on without it" if config.on_error == "continue" else "answers 503"
+        by_hand = "" if runner is None else f" By hand: {command(runner)}"
+        self._warn(
+            f"Auto-migration failed: {_told(error, runner)}"
+            f" The app {serves}; it is tried again in {math.ceil(seconds)} s.{by_hand}"
+        )
+        return self._refuse(config)
+
+    def _refuse(self, config: Config) -> Response | None:
+        """Answer a request that comes while a failed migration is not to be tried again."""
+        if config.on_error == "continue":
+            return None
+        return _unavailable(self._not_before - time.monotonic())
+
+    def _warn(self, text: str) -> None:
+        """Log a warning, but not the same one again and again."""
+        text = hide_password(text)
+        logger.log(logging.DEBUG if text == self._said else logging.WARNING, "%s", text)
+        self._said = text
+
+    def _finish(self) -> None:
+        """Take the hook out; the list is replaced, since other requests iterate over it."""
+        self._is_done = True
+        functions = self._schema.app.before_request_funcs
+        functions[None] = [function for function in functions.get(None, ()) if function != self.run]
+        if self._made_list and not functions[None]:
+            del functions[None]
+
+
+class FailedBefore(SchemaError):
+    """A script that failed a moment ago, here or in another process, and is the same still."""
+
+    def __init__(self, database: str, key: str, age: float, seconds: float, error: str) -> None:
+        self.database, self.key, self.seconds = database, key, seconds
+        super().__init__(
+            f"{database}: {key} failed {math.ceil(age)} s ago and was not changed since: {error}. Nothing was run."
+        )
+
+
+def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
+    """Migrate with the log lines that operators look for."""
+    logger.info("Running auto-migration check...")
+    refuse_early_retry(runner)
+    logger.info("Checking for critical schema updates...")
+    report = runner.migrate()
+    for line in changes_of(report):
+        logger.info("✓ %s", line)
+    _warn_of_problems(runner, warn)
+    logger.info("✓ Auto-migration completed")
+
+
+def check(runner: Runner, warn: Callable[[str], None]) -> None:
+    """Look, and say in one warning what `migrate` would find to do."""
+    logger.info("Running auto-migration check...")
+    report = runner.status()
+    _warn_of_problems(runner, warn)
+    if report.is_wanted:
+        logger.info("✓ Dashboard tables already exist")
+        return
+    warn(
+        f"{report.name} is {report.state}: {len(report.pending)} migrations pending, {len(report.drift)} differences."
+        f" Nothing was written ({PREFIX}MODE is check). To migrate: {command(runner)}"
+    )
+
+
+def changes_of(report: Report) -> Iterator[str]:
+    """Say what a run changed, a line each."""
+    lines = [f"Applied {key}" for key in report.applied]
+    for what in dict.fromkeys(report.aligned):
+        lines.append(f"Added {what}" if what.startswith("column ") else f"Created {what}")
+    yield from lines or ["Dashboard tables already exist"]
+
+
+def refuse_early_retry(runner: Runner) -> None:
+    """Raise ``FailedBefore`` while a script that failed, in any process, is to be left alone.
+
+    A script that was mended since, or is gone, is no reason to wait.
+    """
+    path = runner.target.path
+    if path is not None and not path.exists():
+        return
+    failed = {row["migration_name"]: row for row in runner.history(failed=True)}
+    known = [runner.known.by_key[key] for key in failed if key in runner.known.by_key]
+    if not known:
+        return
+    now = datetime.now(UTC)
+    for event in runner.history(events=True):
+        migration = next((m for m in known if m.key == event["migration_name"]), None)
+        if migration is None or event["kind"] != "failed":
+            continue
+        known.remove(migration)
+        age = (now - datetime.fromisoformat(str(event["at"])).replace(tzinfo=UTC)).total_seconds()
+        left = runner.config.retry_after - age
+        if 0 < left <= runner.config.retry_after and event.get("checksum") == migration.checksum:
+            raise FailedBefore(runner.target.name, migration.key, age, left, str(event["error"]))
+
+
+def command(runner: Runner) -> str:
+    """Return the command that does by hand what the first request does."""
+    if runner.target.path is None:
+        return "flask schema migrate"
+    return f"framework-schema migrate {shlex.quote(str(runner.target.path))}"
+
+
+def _warn_of_problems(runner: Runner, warn: Callable[[str], None]) -> None:
+    if runner.known.problems:
+        warn("Some migrations cannot run: " + " ".join(problem.error for problem in runner.known.problems))
+
+
+def _told(error: Exception, runner: Runner | None) -> str:
+    """Return an error as text; what we did not foresee gets its type and the database's name."""
+    if isinstance(error, SchemaError):
+        return str(error)
+    name = "" if runner is None else f"{runner.target.name}: "
+    return f"{name}{type(error).__name__}: {error}."
+
+
+def _unavailable(seconds: float) -> Response:
+    return Response(
+        "The database is being brought up to date. Please try again in a moment.\n",
+        503,
+        {"Retry-After": str(max(1, math.ceil(min(seconds, 86400))))},
+        content_type="text/plain; charset=utf-8",
+    )
+
+
+# Which database
+
+
+def find_database(app: Flask, argument: Any = None) -> Any:
+    """Return what the app calls its database: the first of the ways that is taken.
+
+    Raises ``ConfigError``, which lists the ways, when none is.
+    """
+    ways: tuple[Callable[[], Any], ...] = (
+        lambda: argument,
+        partial(app.config.get, f"{PREFIX}DATABASE"),
+        partial(_flask_db, app),
+        *(partial(app.config.get, key) for key in CONFIG_KEYS),
+        *(partial(os.environ.get, key) for key in ENVIRONMENT),
+    )
+    for way in ways:
+        found = way()
+        if callable(found) and not isinstance(found, pw.Database | pw.Proxy):
+            found = found()
+        if found is not None and found != "":
+            return found
+    raise ConfigError(
+        f"the app {app.name!r} does not say which database is its. Nothing was opened. Any of these will do:"
+        " framework_schema.init_app(app, database=...) with a Peewee database, FlaskDB, URL or path;"
+        f" app.config[{PREFIX + 'DATABASE'!r}]; a playhouse.flask_utils.FlaskDB on the app;"
+        f" {', '.join(f'app.config[{key!r}]' for key in CONFIG_KEYS)};"
+        f" the environment's {' or '.join(ENVIRONMENT)}."
+    )
+
+
+def unwrap(found: Any) -> Any:
+    """Return the Database, path, URL or mapping behind a proxy or FlaskDB.
+
+    A proxy is read through its slot: one that asks the current app, as that of
+    our models does, would come back here.
+    """
+    if isinstance(found, pw.Database | str | os.PathLike | Mapping):
+        return found
+    if isinstance(found, pw.Proxy):
+        slot: Any = pw.DatabaseProxy.obj if isinstance(found, pw.DatabaseProxy) else pw.Proxy.obj
+        inner = slot.__get__(found)
+    elif hasattr(found, "database"):
+        inner = found.database
+    else:
+        raise ConfigError(
+            f"a {type(found).__name__} is no database. Nothing was opened. Give a Peewee database, FlaskDB, URL or path."
+        )
+    if inner is None:
+        raise ConfigError(
+            f"the {type(found).__name__} has no database yet. Nothing was opened."
+            " Initialise it before the app's first request."
+        )
+    return unwrap(inner)
+
+
+def _flask_db(app: Flask) -> Any:
+    """Find a FlaskDB, or flask-peewee's Database, by the method it registers on the app."""
+    for function in app.before_request_funcs.get(None, ()):
+        owner = getattr(function, "__self__", None)
+        if isinstance(getattr(owner, "database", None), pw.Database | pw.Proxy):
+            return owner
+    return None
+
+
+def _make_database(given: Any) -> pw.Database:
+    """Make a database for the models from a path, URL, or mapping as FlaskDB takes it."""
+    if isinstance(given, Mapping):
+        return _of_mapping(dict(given))
+    target = open_target(given)
+    if target.path is None:
+        return target.database
+    return pw.SqliteDatabase(str(target.path.absolute()), pragmas={"foreign_keys": 1})
+
+
+def _of_mapping(settings: dict[str, Any]) -> pw.Database:
+    try:
+        name = settings.pop("name")
+        module, _, kind = str(settings.pop("engine")).rpartition(".")
+        made = getattr(import_module(module or "peewee"), kind)(name, **settings)
+    except (KeyError, ImportError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"a database as a mapping needs a `name` and an `engine`, such as"
+            f" {{'name': 'data/x.db', 'engine': 'peewee.SqliteDatabase'}} ({type(error).__name__}). Nothing was opened."
+        ) from error
+    if not isinstance(made, pw.Database):
+        raise ConfigError(f"the engine {module}.{kind} is no Peewee database. Nothing was opened.")
+    return made
+
+
+# Which scripts
+
+
+def own_folders(app: Flask, config: Config, everywhere: Sequence[Source]) -> tuple[Source, ...]:
+    """Return the source ``app``: the folders the settings name, else those found at the app's project root.
+
+    A folder that an installed plugin registered is that plugin's, not the app's.
+    """
+    from framework_schema.sources import APP, FRAMEWORK, Folder, app_folders
+
+    needs = (FRAMEWORK,) if any(source.name == FRAMEWORK for source in everywhere) else ()
+    if config.sources is not None and FRAMEWORK not in config.sources:
+        needs = ()
+    if config.folders is not None:
+        root = project_roots(app)[0]
+        return (Folder([root / folder for folder in config.folders], APP, needs),) if config.folders else ()
+    for root in project_roots(app):
+        found = [path for source in app_folders(root) if isinstance(source, Folder) for path in source.paths]
+        if found:
+            taken = _folders_of(everywhere)
+            free = [path for path in found if path.resolve() not in taken]
+            if free:
+                return (Folder(free, APP, needs),)
+    return ()
+
+
+def project_roots(app: Flask) -> list[Path]:
+    """Return where to look for the app's own scripts, best place first.
+
+    The folder that holds the app's module or top-level package; if that is
+    called ``src``, the one above it; then the app's own package. An app that is
+    installed among the site packages has its project in the working directory.
+    """
+    own = Path(app.root_path)
+    spec = getattr(sys.modules.get(app.import_name), "__spec__", None)
+    package = tuple(spec.parent.split(".")) if spec is not None and spec.parent else ()
+    root = own.parents[len(package) - 1] if package and own.parts[-len(package) :] == package else own
+    if {"site-packages", "dist-packages"}.intersection(root.parts):
+        root = Path.cwd()
+    roots = [root, root.parent] if root.name == "src" else [root]
+    return [*roots, own] if own not in roots else roots
+
+
+def _folders_of(sources: Sequence[Source]) -> set[Path]:
+    from framework_schema.sources import Package
+
+    folders = set()
+    for source in sources:
+        if isinstance(source, Package):
+            folders |= _folder_of(source)
+    return folders
+
+
+def _folder_of(package: Package) -> set[Path]:
+    try:
+        return {package.folder.resolve()}
+    except SourceError:  # told by name when the scripts are collected
+        return set()
+
+
+# Who is running
+
+
+def is_flask_command() -> bool:
+    """Tell whether the app is being loaded by the ``flask`` command, and not to be served by ``flask run``.
+
+    ``flask run`` with the reloader loads the app twice; only the child serves.
+    """
+    import click
+    from flask.cli import FlaskGroup, run_command
+    from flask.helpers import get_debug_flag
+    from werkzeug.serving import is_running_from_reloader
+
+    context = click.get_current_context(silent=True)
+    if context is None or not isinstance(context.find_root().command, FlaskGroup):
+        return False
+    if context.command is not run_command:
+        return True
+    reload = context.params.get("reload")
+    return bool(get_debug_flag() if reload is None else reload) and not is_running_from_reloader()

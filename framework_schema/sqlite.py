@@ -1,0 +1,127 @@
+"""SQLite: one transaction for the database, rebuilds for what ALTER TABLE cannot do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from sqlite3 import SQLITE_DENY, SQLITE_OK, SQLITE_TRANSACTION
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.alignment import Alignment, aligned
+from framework_schema.dialects import Dialect, Scratch, memory
+from framework_schema.errors import CommitRefused, PlanRefused, Unreadable
+from framework_schema.operations import Operations, SqliteOperations
+from framework_schema.rebuild import Violation, violations
+from framework_schema.snapshot import Snapshot, of_database
+
+QUICK_CHECK_ABOVE = 64 * 1024 * 1024
+"""Bytes above which a file gets quick_check, which leaves out the indexes, instead of integrity_check."""
+
+
+class SqliteDialect(Dialect):
+    """SQLite, files and in memory."""
+
+    name = "sqlite"
+    ddl_rolls_back = True
+
+    @contextmanager
+    def exclusive(self, database: pw.Database, name: str) -> Iterator[None]:
+        """Take the write lock with BEGIN IMMEDIATE, which waits for other writers up to the busy timeout.
+
+        Foreign keys are switched off before BEGIN, since inside a transaction
+        the pragma does nothing and DROP TABLE in a rebuild would fire the
+        children's ON DELETE (https://www.sqlite.org/pragma.html#pragma_foreign_keys);
+        they are restored after.
+        """
+        if database.in_transaction():
+            raise PlanRefused(f"{name}: a transaction is open on this connection. Nothing was run. Commit it first.")
+        database = _sqlite(database)
+        was = database.pragma("foreign_keys")
+        database.pragma("foreign_keys", 0)
+        try:
+            with database.atomic("IMMEDIATE"):
+                yield
+        finally:
+            if not database.is_closed():
+                database.pragma("foreign_keys", was)
+
+    @contextmanager
+    def step(self, database: pw.Database, key: str) -> Iterator[None]:
+        """Put a savepoint around a script, and refuse BEGIN, COMMIT and ROLLBACK inside it.
+
+        A script that committed would cut its work from its history row.
+        """
+        refused: list[str] = []
+
+        def authorize(action: int, what: str | None, *_: Any) -> int:
+            if action == SQLITE_TRANSACTION:
+                refused.append(str(what))
+                return SQLITE_DENY
+            return SQLITE_OK
+
+        connection = database.connection()
+        with database.savepoint():
+            connection.set_authorizer(authorize)
+            try:
+                yield
+            except Exception as error:
+                if refused:
+                    raise CommitRefused(_refusal(key, refused[0])) from error
+                raise
+            finally:
+                connection.set_authorizer(None)
+            if refused:
+                raise CommitRefused(_refusal(key, refused[0]))
+
+    def check_health(self, database: pw.Database, name: str) -> None:
+        """Run integrity_check, or quick_check on a large file."""
+        database = _sqlite(database)
+        size = database.pragma("page_count") * database.pragma("page_size")
+        check = "integrity_check" if size <= QUICK_CHECK_ABOVE else "quick_check"
+        found = database.execute_sql(f"PRAGMA {check}(1)").fetchone()[0]
+        if found != "ok":
+            raise Unreadable(
+                name,
+                f"the database is damaged ({check}: {found})",
+                "Restore a backup, or save what can be read with `sqlite3 FILE .recover`.",
+            )
+
+    def schema_version(self, database: pw.Database) -> str:
+        """Return the number SQLite raises with every change of the schema."""
+        return str(_sqlite(database).pragma("schema_version"))
+
+    def violations(self, database: pw.Database) -> Counter[Violation]:
+        """Ask foreign_key_check, table by table."""
+        return violations(_sqlite(database))
+
+    def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
+        """Read sqlite_master and the PRAGMAs."""
+        return of_database(database, structural=structural, table=table)
+
+    def operations(self, database: pw.Database) -> Operations:
+        """Return the operations with native ALTERs and rebuilds."""
+        return SqliteOperations(_sqlite(database))
+
+    def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
+        """Add, rebuild, repair."""
+        return aligned(_sqlite(database), expected, strict=strict, repair=repair)
+
+    def scratch(self, database: pw.Database) -> Scratch:
+        """Return a database in memory."""
+        return Scratch("sqlite", memory)
+
+
+def _sqlite(database: pw.Database) -> pw.SqliteDatabase:
+    assert isinstance(database, pw.SqliteDatabase)
+    return database
+
+
+def _refusal(key: str, what: str) -> str:
+    return (
+        f"{key} calls {what}, which would cut its work from its record;"
+        " a migration runs in a transaction of the runner's. Remove the call,"
+        " or write `atomic = False` in the script if a statement refuses a transaction."
+    )
