@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import peewee as pw
 
@@ -39,7 +39,7 @@ class Left:
 
     def as_dict(self) -> dict[str, object]:
         """Return it for ``--json``."""
-        return {"table": self.table, "what": self.what, "rows": self.rows, "query": self.query}
+        return asdict(self)
 
 
 def additions(drift: Drift, expected: Snapshot, live: Snapshot, is_empty: frozenset[str]) -> Iterator[Change]:
@@ -135,7 +135,7 @@ def _unique(want: Table, have: Table | None, name: str, is_empty: bool) -> Itera
     index = want.unique_names[columns]
     text = want.texts.get(index) or _unique_index(want, index, columns)
     table = have.name if have else want.name
-    yield Change(table, f"unique {table}({name})", text, _duplicates(table, sorted(columns)))
+    yield Change(table, f"unique {table}({name})", text, duplicates(table, sorted(columns)))
 
 
 def _unique_index(want: Table, index: str, columns: frozenset[str]) -> str:
@@ -147,7 +147,7 @@ def _unique_index(want: Table, index: str, columns: frozenset[str]) -> str:
 
 def _index(want: Table, have: Table | None, name: str, is_empty: bool) -> Iterator[Change]:
     index = want.indexes[ddl.fold(name)]
-    rule = _duplicates(want.name, index.columns, index.where) if index.unique else None
+    rule = duplicates(want.name, index.columns, index.where) if index.unique else None
     yield Change(want.name, f"index {index.name}", want.texts[index.name], rule)
 
 
@@ -155,7 +155,8 @@ def _trigger(want: Table, have: Table | None, name: str, is_empty: bool) -> Iter
     yield Change(want.name, f"trigger {name}", want.texts[name])
 
 
-def _duplicates(table: str, columns: Iterable[str], where: str | None = None) -> str:
+def duplicates(table: str, columns: Iterable[str], where: str | None = None) -> str:
+    """Write the query for the values that several rows share."""
     names = ", ".join(map(ddl.quote, columns))
     condition = f" WHERE {where}" if where else ""
     return f"SELECT {names}, count(*) FROM {ddl.quote(table)}{condition} GROUP BY {names} HAVING count(*) > 1"

@@ -949,6 +949,19 @@ def drop_constraint(sql: str, which: int | Constraint) -> str:
     return _edited(sql, *_removal(sql, statement.items, index))
 
 
+def without_unique(sql: str, columns: Collection[str]) -> str:
+    """Return the CREATE TABLE without its UNIQUE over just these columns, inline or as a constraint."""
+    table = parse_table(sql)
+    wanted = frozenset(map(fold, columns))
+    for constraint in table.constraints:
+        if constraint.kind == "unique" and frozenset(map(fold, constraint.columns)) == wanted:
+            return drop_constraint(sql, constraint)
+    column = table.column(next(iter(wanted)))
+    if len(wanted) != 1 or column is None or not column.unique:
+        raise DDLError(sql, 0, f"there is no unique on {', '.join(sorted(columns))}")
+    return replace_column(sql, column.name, with_unique(column.text, False))
+
+
 def uses_column(table: TableDef, name: str) -> tuple[str, ...]:
     """Return the parts of the table that need this column: constraints, and other columns."""
     users = [c.text for c in table.constraints if name_in(c.columns, name) or mentions(c.expression, name)]

@@ -291,7 +291,7 @@ class SqliteOperations(Operations):
         elif name in live.texts:
             self._run(f"DROP INDEX {ddl.quote(name)}", f"dropped index {name}")
         else:
-            self._rebuild(live, _without_unique(live.sql, wanted), f"dropped unique on {table}({', '.join(columns)})")
+            self._rebuild(live, ddl.without_unique(live.sql, wanted), f"dropped unique on {table}({', '.join(columns)})")
 
     def set_null(self, table: str, column: str, *, null: bool) -> None:
         """Allow or forbid NULL."""
@@ -424,14 +424,3 @@ def _literal(value: Any) -> str:
     if isinstance(value, bytes):
         return f"x'{value.hex()}'"
     return "'" + str(value).replace("'", "''") + "'"
-
-
-def _without_unique(sql: str, columns: frozenset[str]) -> str:
-    table = ddl.parse_table(sql)
-    for constraint in table.constraints:
-        if constraint.kind == "unique" and frozenset(map(ddl.fold, constraint.columns)) == columns:
-            return ddl.drop_constraint(sql, constraint)
-    column = table.column(next(iter(columns)))
-    if len(columns) != 1 or column is None:
-        raise ValueError(f"no unique on {', '.join(sorted(columns))}")
-    return ddl.replace_column(sql, column.name, ddl.with_unique(column.text, False))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.align import Left
+from framework_schema.align import Left, duplicates
 from framework_schema.ddl import fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
 from framework_schema.snapshot import ForeignKey, Snapshot, Table, of_database
@@ -78,6 +78,10 @@ def _of_table(database: pw.SqliteDatabase, want: Table, have: Table, differences
         if obstacle is not None and (rows := _count(database, obstacle.query)):
             left.append(obstacle.left(rows))
             new_sql = obstacle.relax(new_sql)
+    for unique in want.uniques - have.uniques:
+        is_inline = want.unique_names[unique] not in want.texts
+        if is_inline and _count(database, duplicates(have.name, sorted(unique))):
+            new_sql = ddl.without_unique(new_sql, unique)
     new_sql = _with_extras(new_sql, want, have)
     inline = any(d.kind == "unique" and _unique_index(have, d) not in have.texts for d in differences)
     same = not inline and not _differs(new_sql, want, have)

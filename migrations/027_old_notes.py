@@ -1,0 +1,38 @@
+"""Notes as files of July 2025 have them: a content and a parent, for a text and an entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee as pw
+
+from framework_schema.rows import has_columns
+
+if TYPE_CHECKING:
+    from peewee_migrate import Migrator
+
+
+def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    """Fill the text and the entry where they are NULL; the old columns stay.
+
+    A parent is an entry when the note says so, or when the entry of that id is
+    of the very type that the note names. All other notes have no entry, and get
+    none: which one it should be is not known.
+    """
+    if fake:
+        return
+    notes, entries = pw.Table("Note"), pw.Table("Entry")
+    if has_columns(database, "Note", "content", "note_text"):
+        change = notes.update({notes.c.note_text: notes.c.content})
+        change.where(notes.c.note_text.is_null(), notes.c.content.is_null(False)).execute(database)
+    if has_columns(database, "Note", "parent_id", "parent_type", "entry_id") and has_columns(database, "Entry", "id"):
+        is_entry = pw.fn.LOWER(notes.c.parent_type) == "entry"
+        if has_columns(database, "Entry", "type"):
+            is_entry |= entries.c.type == notes.c.parent_type
+        parent = entries.select(pw.SQL("1")).where(entries.c.id == notes.c.parent_id, is_entry)
+        change = notes.update({notes.c.entry_id: notes.c.parent_id})
+        change.where(notes.c.entry_id.is_null(), pw.fn.EXISTS(parent)).execute(database)
+
+
+def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    """Leave text and entry: they say what the old columns say."""

@@ -1,0 +1,32 @@
+"""Entries from before ``commenced_at`` commenced when they were created."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee as pw
+
+from framework_schema.rows import has_columns
+
+if TYPE_CHECKING:
+    from peewee_migrate import Migrator
+
+
+def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    """Fill the column once, while it is new.
+
+    As soon as one entry has a value the column is in use, and NULL says that
+    an entry has not commenced yet.
+    """
+    if fake or not has_columns(database, "Entry", "created_at", "commenced_at"):
+        return
+    entries = pw.Table("Entry")
+    in_use = entries.select(pw.SQL("1")).where(entries.c.commenced_at.is_null(False)).limit(1)
+    if list(in_use.tuples().execute(database)):
+        return
+    change = entries.update({entries.c.commenced_at: entries.c.created_at})
+    change.where(entries.c.created_at != "").execute(database)
+
+
+def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    """Leave the times: a user may have seen and kept them."""

@@ -1,0 +1,62 @@
+"""Readings in ``SensorData``, which belong to one entry, as readings that several can share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import peewee as pw
+
+from framework_schema.rows import has_columns, takes
+
+if TYPE_CHECKING:
+    from peewee_migrate import Migrator
+
+READING = ("sensor_type", "value", "recorded_at", "source_type", "metadata", "created_at")
+LINK = ("shared_sensor_data_id", "entry_id", "link_type", "created_at")
+
+
+def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    """Copy each reading of an entry that is there, and link the copy; ``SensorData`` stays.
+
+    A copy is known by its old id and by what it says, since the framework's own
+    script left a ``SensorData`` behind that counts from 1 again. So a reading is
+    copied once, whoever copied it, and a link removed since stays away.
+    """
+    if fake or not has_columns(database, "SensorData", "id", "entry_id", "sensor_type", "value", "recorded_at"):
+        return
+    if not (takes(database, "SharedSensorData", *READING) and takes(database, "SensorDataEntryLinks", *LINK)):
+        return
+    old, entry, new = pw.Table("SensorData"), pw.Table("Entry"), pw.Table("SharedSensorData")
+    now = pw.SQL("CURRENT_TIMESTAMP")
+    ((newest,),) = new.select(pw.fn.COALESCE(pw.fn.MAX(new.c.id), 0)).tuples().execute(database)
+    note = pw.Value('{"migrated_from_sensor_data_id": ').concat(old.c.id).concat("}")
+    is_same_time = (new.c.recorded_at == old.c.recorded_at) | (
+        new.c.recorded_at.is_null() & old.c.recorded_at.is_null()
+    )
+    is_copy = (
+        (new.c.metadata == note)
+        & (new.c.source_type == "migrated")
+        & (new.c.sensor_type.concat("") == old.c.sensor_type)
+        & (new.c.value == old.c.value)
+        & is_same_time
+    )
+    readings = (
+        old.select(old.c.sensor_type, old.c.value, old.c.recorded_at, pw.Value("migrated"), note, now)
+        .join(entry, on=(entry.c.id == old.c.entry_id))
+        .join(new, pw.JOIN.LEFT_OUTER, on=is_copy)
+        .where(new.c.id.is_null(), old.c.sensor_type.is_null(False), old.c.value.is_null(False))
+        .order_by(old.c.id)
+    )
+    links = (
+        old.select(new.c.id, old.c.entry_id, pw.Value("primary"), now)
+        .join(new, on=(new.c.metadata == note))
+        .where(new.c.id > newest, new.c.source_type == "migrated")
+        .order_by(new.c.id)
+    )
+    new.insert(readings, columns=[new.c[name] for name in READING]).execute(database)
+    table = pw.Table("SensorDataEntryLinks")
+    table.insert(links, columns=[table.c[name] for name in LINK]).execute(database)
+
+
+def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
+    """Leave the copies: they may be linked to other entries since."""
