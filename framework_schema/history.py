@@ -25,6 +25,8 @@ COLUMNS = ("id", "migration_name", "applied_at", "success", "error_message", "ex
 SHORTEST = {"migration_name", "applied_at"}
 """The columns every home-made ``schema_migrations`` of the framework has had."""
 
+ANOTHER_NAME = "Set FRAMEWORK_SCHEMA_TABLE to a name of your choice, so that both can live side by side."
+
 CREATE = """
 CREATE TABLE {table} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -106,10 +108,12 @@ class History:
 
         Raises ``ForeignHistory`` when a table of our name belongs to another tool.
         """
-        if not self.database.table_exists(self.table):
-            return False
-        self.check_shape(name)
-        return True
+        if self.database.table_exists(self.table):
+            self.check_shape(name)
+            return True
+        if self.table in {view.name for view in self.database.get_views()}:
+            raise ForeignHistory(name, f"its {self.table} is a view", ANOTHER_NAME)
+        return False
 
     def check_shape(self, name: str) -> None:
         """Refuse a table that has our name and not our columns."""
@@ -118,7 +122,7 @@ class History:
             raise ForeignHistory(
                 name,
                 f"its table {self.table} has the columns {', '.join(sorted(found))} and belongs to another tool",
-                "Set FRAMEWORK_SCHEMA_TABLE to a name of your choice, so that both histories can live side by side.",
+                ANOTHER_NAME,
             )
 
     def applied(self) -> tuple[AppliedMigration, ...]:
@@ -141,16 +145,16 @@ class History:
             for key, at, success, error, _ in rows
         )
 
-    def mark(self) -> str | None:
-        """Return the mark the last run left, if nothing happened since; one small read.
+    def mark(self) -> tuple[str | None, str | None]:
+        """Return the mark the last run left, if nothing happened since, and the newest migration then; one small read.
 
         A run that ends with everything as expected writes the plan's
         fingerprint and the schema's version as the newest event. A plan that
         changed, a table altered by hand, or a failure since: no mark fits.
         """
         table = self._q(self.events_table)
-        row = self._execute(f"SELECT mark FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
-        return row[0] if row else None
+        row = self._execute(f"SELECT mark, migration_name FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+        return (row[0], row[1]) if row else (None, None)
 
     def names_in(self, table: str) -> frozenset[str]:
         """Read the names another tool recorded in a table of its own; none where its shape is another."""

@@ -291,7 +291,8 @@ class SqliteOperations(Operations):
         elif name in live.texts:
             self._run(f"DROP INDEX {ddl.quote(name)}", f"dropped index {name}")
         else:
-            self._rebuild(live, ddl.without_unique(live.sql, wanted), f"dropped unique on {table}({', '.join(columns)})")
+            sql = ddl.without_unique(live.sql, wanted)
+            self._rebuild(live, sql, f"dropped unique on {table}({', '.join(columns)})")
 
     def set_null(self, table: str, column: str, *, null: bool) -> None:
         """Allow or forbid NULL."""

@@ -29,7 +29,7 @@ from framework_schema.plan import Plan, is_blocked, plan_up
 from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.snapshot import Snapshot
-from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, installed, restrict
+from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, fingerprint, installed, restrict
 from framework_schema.status import Status, compare
 
 logger = logging.getLogger(__name__)
@@ -95,12 +95,16 @@ class Runner:
         self._check_each = False
 
     @cached_property
-    def known(self) -> Collection:
-        """All scripts of all sources; read once."""
+    def sources(self) -> tuple[Source, ...]:
+        """Where the scripts come from."""
         sources = installed() if self._sources is None else tuple(self._sources)
-        if self.config.sources is not None:
-            sources = tuple(source for source in sources if source.name in (*self.config.sources, "app"))
-        return collect(sources)
+        wanted = self.config.sources
+        return sources if wanted is None else tuple(s for s in sources if s.name in (*wanted, APP))
+
+    @cached_property
+    def known(self) -> Collection:
+        """All scripts of all sources; read and parsed once."""
+        return collect(self.sources)
 
     def migrate(self, to: str | None = None, *, strict: bool | None = None, repair: bool = False) -> Report:
         """Apply what is pending, make what is missing, and record both.
@@ -117,8 +121,9 @@ class Runner:
         started = time.perf_counter()
         order = Order(to, self.config.align == "strict" if strict is None else strict, repair)
         with self.target.connected() as database:
-            if to is None and self._is_marked(database, order):
-                report = self._report(State.CURRENT)
+            marked = self._marked_current(database, order)
+            if marked is not None:
+                report = marked
             else:
                 found = self._read(database, structural=order.strict)
                 self._refuse(found)
@@ -167,18 +172,24 @@ class Runner:
     def _history(self, database: pw.Database) -> History:
         return History(database, self.config.table)
 
-    def _mark(self, database: pw.Database, level: str) -> str:
-        return f"{level}:{self.known.fingerprint}:{self.dialect.schema_version(database)}"
+    def _mark(self, database: pw.Database, level: str, plugins: str) -> str:
+        """Tie what was proven to the scripts, byte for byte, and to the schema's version."""
+        return f"{level}:{plugins}:{fingerprint(self.sources)}:{self.dialect.schema_version(database)}"
 
-    def _is_marked(self, database: pw.Database, order: Order) -> bool:
-        """Answer from two small reads that all is well, or say no and let ``_read`` look closely."""
-        levels = {order.level, "strict"}
+    def _marked_current(self, database: pw.Database, order: Order) -> Report | None:
+        """Answer from two small reads that all is well, or return None and let ``_read`` look closely."""
+        if order.to is not None:
+            return None
         try:
-            return self._history(database).mark() in {self._mark(database, level) for level in levels}
-        except pw.OperationalError as error:
-            if "no such table" in str(error):
-                return False
-            raise
+            mark, at = self._history(database).mark()
+        except (pw.OperationalError, pw.ProgrammingError):
+            if database.table_exists(self._history(database).events_table):
+                raise
+            return None
+        levels = {order.level, "strict"}
+        plugins = {"all"} if self.all_plugins else {"all", "carried"}
+        fitting = {self._mark(database, level, those) for level in levels for those in plugins} if mark else set()
+        return self._report(State.CURRENT, at=at) if mark in fitting else None
 
     def _read(self, database: pw.Database, *, structural: bool = False) -> Found:
         history = self._history(database)
@@ -197,7 +208,7 @@ class Runner:
         if self.all_plugins:
             return self.known
         carried = {row.source for row in rows if row.source is not None}
-        return restrict(self.known, carried | {FRAMEWORK, "app"})
+        return restrict(self.known, carried | {FRAMEWORK, APP})
 
     def _expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
         scratch = self.dialect.scratch(self.target.database)
@@ -343,8 +354,9 @@ class Runner:
             history.log(event)
         error = _why(steps)
         did = bool(steps or alignment.events)
-        if did and status.is_current and not error and not alignment.left:
-            history.log(Event("verified", mark=self._mark(database, order.level)))
+        if did and status.is_current and not error and not alignment.left and not found.known.problems:
+            plugins = "all" if self.all_plugins else "carried"
+            history.log(Event("verified", key=status.at, mark=self._mark(database, order.level, plugins)))
         state = State.FAILED if error else State.MIGRATED if did else State.CURRENT
         return self._report(
             state,
@@ -381,23 +393,12 @@ class Runner:
         )
 
     def _report(self, state: State, status: Status | None = None, **parts: Any) -> Report:
-        """Fill in what every report says."""
-        target, known = self.target, self.known
-        notes = [problem.error for problem in known.problems] + list(known.notes)
+        """Fill in what every report says; with a status, also what the history and the sources leave to say."""
         if status is not None:
-            notes += _remarks(status)
-        at = (status.at if status else None) or (known.migrations[-1].key if known.migrations and not status else None)
-        pending = () if status is None else tuple(m.key for m in status.pending)
-        return Report(
-            target.name,
-            hide_password(target.url),
-            target.engine,
-            state,
-            at,
-            pending=pending,
-            notes=tuple(notes),
-            **parts,
-        )
+            notes = [problem.error for problem in self.known.problems] + [*self.known.notes, *_remarks(status)]
+            pending = tuple(migration.key for migration in status.pending)
+            parts |= {"at": status.at, "pending": pending, "notes": tuple(notes)}
+        return Report(self.target.name, hide_password(self.target.url), self.target.engine, state, **parts)
 
 
 class Orphaned(SchemaError):

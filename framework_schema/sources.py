@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import os
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +13,9 @@ from importlib import metadata, resources, util
 from pathlib import Path
 from typing import Protocol
 
+from framework_schema._version import __version__
 from framework_schema.errors import SourceError
-from framework_schema.migration import NAME, Migration, Style, module_setting, order_of
+from framework_schema.migration import NAME, Migration, Style, order_of, read_needs
 
 GROUP = "framework_schema.migrations"
 """Entry point group in which a downstream package registers its scripts' package."""
@@ -28,8 +29,9 @@ APP_FOLDERS = ("migrations", "app/migrations")
 class Source(Protocol):
     """A named set of scripts.
 
-    ``read`` loads every script or raises ``SourceError``; it opens no database
-    and runs no script. ``depends_on`` names sources or keys that come first.
+    ``files`` reads the bytes of every script, ``read`` also parses them; both
+    raise ``SourceError``, open no database and run no script. ``depends_on``
+    names sources or keys that come first.
     """
 
     @property
@@ -39,6 +41,9 @@ class Source(Protocol):
     @property
     def depends_on(self) -> tuple[str, ...]:
         """Sources, or keys of single scripts, that run before this one."""
+
+    def files(self) -> Iterable[Migration]:
+        """Return every file that may be a script, unparsed."""
 
     def read(self) -> Scripts:
         """Return the scripts in run order, with what is worth saying of the place."""
@@ -66,16 +71,20 @@ class Folder:
         several = [self.path] if isinstance(self.path, str | Path) else self.path
         return tuple(Path(path) for path in several)
 
+    def files(self) -> Iterator[Migration]:
+        """Read the files of all folders; a folder that is not there is an error."""
+        for folder in self.paths:
+            yield from _scripts_in(folder, self.name)
+
     def read(self) -> Scripts:
-        """Read every script of the folders; a folder that is not there is an error."""
+        """Read every script of the folders, the one in the last folder where several have it."""
         found: dict[str, Migration] = {}
         notes: list[str] = []
-        for folder in self.paths:
-            for migration in _scripts_in(folder, self.name):
-                older = found.get(migration.name)
-                if older is not None:
-                    notes.append(f"{migration.name}.py: {migration.path} is used, {older.path} is passed over")
-                found[migration.name] = migration
+        for migration in self.files():
+            older = found.get(migration.name)
+            if older is not None:
+                notes.append(f"{migration.name}.py: {migration.path} is used, {older.path} is passed over")
+            found[migration.name] = migration
         return _usable(found.values(), notes)
 
 
@@ -92,8 +101,8 @@ class Package:
         if self.name == FRAMEWORK:
             return ()
         init = self.folder / "__init__.py"
-        tree = ast.parse(init.read_bytes()) if init.is_file() else ast.Module([], [])
-        return tuple(module_setting(tree, "depends_on", [FRAMEWORK], self.name))
+        content = init.read_bytes() if init.is_file() else b""
+        return read_needs(Migration(self.name, "__init__", content, init).tree, (FRAMEWORK,), self.name)
 
     @cached_property
     def folder(self) -> Path:
@@ -115,9 +124,13 @@ class Package:
             )
         return Path(places[0])
 
+    def files(self) -> Iterator[Migration]:
+        """Read the files of the package."""
+        return _scripts_in(self.folder, self.name)
+
     def read(self) -> Scripts:
         """Read every script of the package; a package without any is an error."""
-        scripts = _usable(_scripts_in(self.folder, self.name), [])
+        scripts = _usable(self.files(), [])
         if not scripts.migrations:
             raise SourceError(
                 self.name,
@@ -145,15 +158,6 @@ class Collection:
     notes: tuple[str, ...] = ()
     depends_on: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     """For each key, the keys that have to be applied before it, of other sources or named by the script."""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash what would run, byte for byte; cheap enough for every start of a process."""
-        digest = hashlib.sha256()
-        for migration in self.migrations:
-            digest.update(f"{migration.key}\0{len(migration.content)}\0".encode())
-            digest.update(migration.content)
-        return digest.hexdigest()[:32]
 
     @cached_property
     def by_key(self) -> dict[str, Migration]:
@@ -229,6 +233,22 @@ def collect(sources: Iterable[Source]) -> Collection:
     )
 
 
+def fingerprint(sources: Iterable[Source]) -> str | None:
+    """Hash all that the sources hold, byte for byte and unparsed: cheap enough for every start of a process.
+
+    None when a source cannot be read: then nothing may be taken for known.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    try:
+        for source in sources:
+            digest.update(f"{source.name} {source.depends_on}".encode())
+            for migration in source.files():
+                digest.update(f"{migration.path.name} {len(migration.content)} ".encode() + migration.content)
+    except SourceError:
+        return None
+    return digest.hexdigest()[:32]
+
+
 def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
     """Return the part of a collection that comes from these sources."""
     return replace(
@@ -243,7 +263,12 @@ def _scripts_in(folder: Path, source: str) -> Iterator[Migration]:
         raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
     for path in sorted(folder.glob("*.py"), key=lambda path: order_of(path.stem)):
         if path.stem not in ("__init__", "conf") and path.is_file():
-            yield Migration(source, path.stem, path.read_bytes(), path)
+            yield Migration(source, _name_of(path), path.read_bytes(), path)
+
+
+def _name_of(path: Path) -> str:
+    """Return a script's name as UTF-8 whatever the locale says: the history holds it."""
+    return os.fsencode(path.stem).decode("utf-8", "replace")
 
 
 def _usable(migrations: Iterable[Migration], notes: list[str]) -> Scripts:
