@@ -28,7 +28,7 @@ from flask import Flask, Response, current_app
 
 from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_target
-from framework_schema.errors import Ahead, ConfigError, Locked, SchemaError, SourceError
+from framework_schema.errors import Ahead, ConfigError, Locked, MigrationFailed, SchemaError, SourceError
 
 if TYPE_CHECKING:
     from framework_schema.report import Report
@@ -42,6 +42,10 @@ EXTENSION = "framework_schema"
 
 CONFIG_KEYS = ("DATABASE", "DATABASE_URL", "DATABASE_URI", "DATABASE_PATH")
 ENVIRONMENT = ("DATABASE_URL", "DATABASE_PATH")
+FLASK_DB = {"playhouse.flask_utils", "flask_peewee.db"}
+"""Modules of the classes that open an app's Peewee database with each request."""
+DAY = 86400
+"""Seconds that no wait goes beyond, whatever the settings say; SQLite's and the lock's own limits are above it."""
 SHORTEST_WAIT = 0.1
 """Seconds the last of the waiting requests may still wait for another process's lock."""
 
@@ -140,6 +144,8 @@ class AppSchema:
         The connections of one made here are closed at the end of each app
         context. Raises ``ConfigError`` when the app names no database.
         """
+        if self._own is not None:
+            return self._own
         given = self._given()
         if isinstance(given, pw.Database):
             return given
@@ -175,17 +181,17 @@ class AppSchema:
 
     def _target(self) -> str | os.PathLike[str] | pw.Database:
         """Return what the runner opens; of a database in memory there is only the app's own connection."""
-        given = self._given()
+        given: str | os.PathLike[str] | pw.Database | Mapping[str, Any] = self._given()
         if isinstance(given, Mapping) or (not isinstance(given, pw.Database) and open_target(given).borrowed):
             return self.database
         return given
 
     def _given(self) -> Any:
         """Return a Database, path, URL or FlaskDB's mapping; looked for once, proxies followed each time."""
-        with self._lock:
-            if self._found is None:
-                self._found = find_database(self.app, self._argument)
-            return unwrap(self._found)
+        if self._found is None:
+            with self._lock:
+                self._found = self._found or find_database(self.app, self._argument)
+        return unwrap(self._found)
 
     def _close_with_context(self, database: pw.Database) -> None:
         """Close the connection when an app context ends; a transaction of an outer context stays open.
@@ -212,7 +218,7 @@ class FirstRequest:
         self._lock = threading.Lock()
         self._is_done = self._has_failed = self._made_list = False
         self._not_before = 0.0
-        self._said: str | None = None
+        self._said: frozenset[str] = frozenset()
 
     def place(self) -> None:
         """Run before all other functions of the app, those that came earlier too."""
@@ -232,10 +238,9 @@ class FirstRequest:
         started = time.monotonic()
         if started < self._not_before:
             return self._refuse(config)
-        is_waiting = not (self._has_failed and config.on_error == "continue")
-        wait = min(max(config.wait, 0), threading.TIMEOUT_MAX) if is_waiting else 0
+        wait = min(max(config.wait, 0), DAY) if self._makes_wait(config) else 0
         if not self._lock.acquire(timeout=wait):
-            return _unavailable(config.wait) if is_waiting else None
+            return _unavailable(config.wait) if self._makes_wait(config) else None
         try:
             if self._is_done:
                 return None
@@ -252,29 +257,33 @@ class FirstRequest:
             if config.mode != "off":
                 runner = self._schema.runner(timeout=max(deadline - time.monotonic(), SHORTEST_WAIT))
                 (check if config.mode == "check" else migrate)(runner, self._warn)
-        except Locked as error:
-            if config.mode != "check":
-                self._warn(f"Auto-migration has to wait: {error}")
-                return _unavailable(config.wait)
-            self._warn(f"The schema could not be checked: {error}")
         except Ahead as error:
             self._warn(f"Auto-migration left the database as it is: {error} The app serves on.")
         except Exception as error:
-            if config.mode != "check":
+            if config.mode == "check":
+                self._warn(f"The schema could not be checked: {_told(error, runner)}")
+            elif isinstance(error, Locked) and self._makes_wait(config):
+                self._warn(f"Auto-migration has to wait: {error}")
+                return _unavailable(config.wait)
+            else:
                 return self._fail(error, config, runner)
-            self._warn(f"The schema could not be checked: {_told(error, runner)}")
         self._finish()
         return None
 
+    def _makes_wait(self, config: Config) -> bool:
+        """Tell whether requests wait for a migration: not where they were served without it before."""
+        return config.on_error == "unavailable" or not self._has_failed
+
     def _fail(self, error: Exception, config: Config, runner: Runner | None) -> Response | None:
         logger.debug("auto-migration failed", exc_info=error)
-        seconds = error.seconds if isinstance(error, FailedBefore) else config.retry_after
+        seconds = min(error.seconds if isinstance(error, FailedBefore) else config.retry_after, DAY)
         self._not_before, self._has_failed = time.monotonic() + seconds, True
         serves = "serves on without it" if config.on_error == "continue" else "answers 503"
         by_hand = "" if runner is None else f" By hand: {command(runner)}"
         self._warn(
             f"Auto-migration failed: {_told(error, runner)}"
-            f" The app {serves}; it is tried again in {math.ceil(seconds)} s.{by_hand}"
+            f" The app {serves}; it is tried again in {math.ceil(seconds)} s.{by_hand}",
+            causes_of(error),
         )
         return self._refuse(config)
 
@@ -284,11 +293,12 @@ class FirstRequest:
             return None
         return _unavailable(self._not_before - time.monotonic())
 
-    def _warn(self, text: str) -> None:
-        """Log a warning, but not the same one again and again."""
-        text = hide_password(text)
-        logger.log(logging.DEBUG if text == self._said else logging.WARNING, "%s", text)
-        self._said = text
+    def _warn(self, text: str, causes: frozenset[str] = frozenset()) -> None:
+        """Log a warning, but not again and again for the same causes."""
+        causes = causes or frozenset([text])
+        is_news = not causes <= self._said
+        logger.log(logging.WARNING if is_news else logging.DEBUG, "%s", hide_password(text))
+        self._said = causes if is_news else self._said
 
     def _finish(self) -> None:
         """Take the hook out; the list is replaced, since other requests iterate over it."""
@@ -303,7 +313,7 @@ class FailedBefore(SchemaError):
     """A script that failed a moment ago, here or in another process, and is the same still."""
 
     def __init__(self, database: str, key: str, age: float, seconds: float, error: str) -> None:
-        self.database, self.key, self.seconds = database, key, seconds
+        self.database, self.key, self.seconds, self.error = database, key, seconds, error
         super().__init__(
             f"{database}: {key} failed {math.ceil(age)} s ago and was not changed since: {error}. Nothing was run."
         )
@@ -317,7 +327,7 @@ def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
     report = runner.migrate()
     for line in changes_of(report):
         logger.info("✓ %s", line)
-    _warn_of_problems(runner, warn)
+    _warn_of_rest(report, runner, warn)
     logger.info("✓ Auto-migration completed")
 
 
@@ -325,7 +335,7 @@ def check(runner: Runner, warn: Callable[[str], None]) -> None:
     """Look, and say in one warning what `migrate` would find to do."""
     logger.info("Running auto-migration check...")
     report = runner.status()
-    _warn_of_problems(runner, warn)
+    _warn_of_rest(report, runner, warn)
     if report.is_wanted:
         logger.info("✓ Dashboard tables already exist")
         return
@@ -351,32 +361,65 @@ def refuse_early_retry(runner: Runner) -> None:
     path = runner.target.path
     if path is not None and not path.exists():
         return
-    failed = {row["migration_name"]: row for row in runner.history(failed=True)}
-    known = [runner.known.by_key[key] for key in failed if key in runner.known.by_key]
-    if not known:
-        return
-    now = datetime.now(UTC)
-    for event in runner.history(events=True):
-        migration = next((m for m in known if m.key == event["migration_name"]), None)
-        if migration is None or event["kind"] != "failed":
+    for row in runner.history(failed=True):
+        migration = runner.known.by_key.get(row["migration_name"])
+        age = _seconds_since(row.get("applied_at"))
+        left = min(runner.config.retry_after, DAY) - age
+        if migration is None or age < 0 or left <= 0:
             continue
-        known.remove(migration)
-        age = (now - datetime.fromisoformat(str(event["at"])).replace(tzinfo=UTC)).total_seconds()
-        left = runner.config.retry_after - age
-        if 0 < left <= runner.config.retry_after and event.get("checksum") == migration.checksum:
-            raise FailedBefore(runner.target.name, migration.key, age, left, str(event["error"]))
+        if _failed_checksum(runner, migration.key) == migration.checksum:
+            raise FailedBefore(runner.target.name, migration.key, age, left, str(row.get("error_message")))
 
 
-def command(runner: Runner) -> str:
+def _failed_checksum(runner: Runner, key: str) -> str | None:
+    """Return the checksum the script had when it last failed."""
+    from framework_schema.history import History
+
+    with runner.target.connected() as database:
+        events = History(database, runner.config.table).events_table
+        if not database.table_exists(events):
+            return None
+        quoted = events.join(database.quote)
+        row = database.execute_sql(
+            f"SELECT checksum FROM {quoted} WHERE migration_name = {database.param} AND kind = 'failed'"
+            " ORDER BY id DESC LIMIT 1",
+            (key,),
+        ).fetchone()
+    return row[0] if row else None
+
+
+def _seconds_since(moment: Any) -> float:
+    """Return the age of a time as the history records it, in UTC; what cannot be read is long ago."""
+    try:
+        then = datetime.fromisoformat(str(moment))
+    except ValueError:
+        return math.inf
+    return (datetime.now(UTC) - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds()
+
+
+def causes_of(error: Exception) -> frozenset[str]:
+    """Return the scripts that failed, with their errors: the same ones when another process tells of them later."""
+    if isinstance(error, FailedBefore):
+        return frozenset([f"{error.key}: {error.error}"])
+    if isinstance(error, MigrationFailed):
+        return frozenset(f"{step.key}: {step.error}" for step in error.report.steps if step.error)
+    return frozenset()
+
+
+def command(runner: Runner, name: str = "migrate") -> str:
     """Return the command that does by hand what the first request does."""
     if runner.target.path is None:
-        return "flask schema migrate"
-    return f"framework-schema migrate {shlex.quote(str(runner.target.path))}"
+        return f"flask schema {name}"
+    return f"framework-schema {name} {shlex.quote(str(runner.target.path))}"
 
 
-def _warn_of_problems(runner: Runner, warn: Callable[[str], None]) -> None:
-    if runner.known.problems:
-        warn("Some migrations cannot run: " + " ".join(problem.error for problem in runner.known.problems))
+def _warn_of_rest(report: Report, runner: Runner, warn: Callable[[str], None]) -> None:
+    """Say what does not stand in the way of the app and yet needs somebody."""
+    if report.notes and runner.known.problems:
+        warn(f"Some migrations cannot run: {' '.join(problem.error for problem in runner.known.problems)}")
+    if report.left:
+        names = ", ".join(str(left["what"]) for left in report.left)
+        warn(f"{report.name}: rows stand against {names}. To see them: {command(runner, 'check')}")
 
 
 def _told(error: Exception, runner: Runner | None) -> str:
@@ -389,9 +432,9 @@ def _told(error: Exception, runner: Runner | None) -> str:
 
 def _unavailable(seconds: float) -> Response:
     return Response(
-        "The database is being brought up to date. Please try again in a moment.\n",
+        "The database is not ready yet. Please try again in a moment.\n",
         503,
-        {"Retry-After": str(max(1, math.ceil(min(seconds, 86400))))},
+        {"Retry-After": str(max(1, math.ceil(min(seconds, DAY))))},
         content_type="text/plain; charset=utf-8",
     )
 
@@ -435,13 +478,14 @@ def unwrap(found: Any) -> Any:
     if isinstance(found, pw.Database | str | os.PathLike | Mapping):
         return found
     if isinstance(found, pw.Proxy):
-        slot: Any = pw.DatabaseProxy.obj if isinstance(found, pw.DatabaseProxy) else pw.Proxy.obj
+        slot: Any = vars(pw.DatabaseProxy if isinstance(found, pw.DatabaseProxy) else pw.Proxy)["obj"]
         inner = slot.__get__(found)
     elif hasattr(found, "database"):
         inner = found.database
     else:
         raise ConfigError(
-            f"a {type(found).__name__} is no database. Nothing was opened. Give a Peewee database, FlaskDB, URL or path."
+            f"a {type(found).__name__} is no database. Nothing was opened."
+            " Give a Peewee database, FlaskDB, URL or path."
         )
     if inner is None:
         raise ConfigError(
@@ -453,11 +497,8 @@ def unwrap(found: Any) -> Any:
 
 def _flask_db(app: Flask) -> Any:
     """Find a FlaskDB, or flask-peewee's Database, by the method it registers on the app."""
-    for function in app.before_request_funcs.get(None, ()):
-        owner = getattr(function, "__self__", None)
-        if isinstance(getattr(owner, "database", None), pw.Database | pw.Proxy):
-            return owner
-    return None
+    owners = (getattr(function, "__self__", None) for function in app.before_request_funcs.get(None, ()))
+    return next((owner for owner in owners if FLASK_DB & {kind.__module__ for kind in type(owner).__mro__}), None)
 
 
 def _make_database(given: Any) -> pw.Database:
@@ -498,10 +539,11 @@ def own_folders(app: Flask, config: Config, everywhere: Sequence[Source]) -> tup
     needs = (FRAMEWORK,) if any(source.name == FRAMEWORK for source in everywhere) else ()
     if config.sources is not None and FRAMEWORK not in config.sources:
         needs = ()
+    roots = project_roots(app)
     if config.folders is not None:
-        root = project_roots(app)[0]
-        return (Folder([root / folder for folder in config.folders], APP, needs),) if config.folders else ()
-    for root in project_roots(app):
+        named = [_existing([root / folder for root in roots]) for folder in config.folders]
+        return (Folder(named, APP, needs),) if named else ()
+    for root in roots:
         found = [path for source in app_folders(root) if isinstance(source, Folder) for path in source.paths]
         if found:
             taken = _folders_of(everywhere)
@@ -526,6 +568,11 @@ def project_roots(app: Flask) -> list[Path]:
         root = Path.cwd()
     roots = [root, root.parent] if root.name == "src" else [root]
     return [*roots, own] if own not in roots else roots
+
+
+def _existing(places: Sequence[Path]) -> Path:
+    """Return the first place that is a folder; when none is, the first, to be named in the error."""
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def _folders_of(sources: Sequence[Source]) -> set[Path]:

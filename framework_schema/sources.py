@@ -109,7 +109,7 @@ class Package:
         """Find the package's folder without importing the package itself."""
         try:
             spec = util.find_spec(self.package)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SourceError(
                 self.name,
                 f"package {self.package} cannot be imported ({type(error).__name__}: {error})",
@@ -243,7 +243,7 @@ def fingerprint(sources: Iterable[Source]) -> str | None:
         for source in sources:
             digest.update(f"{source.name} {source.depends_on}".encode())
             for migration in source.files():
-                digest.update(f"{migration.path.name} {len(migration.content)} ".encode() + migration.content)
+                digest.update(f"{migration.name} {len(migration.content)} ".encode() + migration.content)
     except SourceError:
         return None
     return digest.hexdigest()[:32]

@@ -15,13 +15,13 @@ def digest(path):
 
 def query(path, sql, *params):
     """Return all rows of one statement."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(Path(path).absolute())) as connection:
         return connection.execute(sql, params).fetchall()
 
 
 def run(path, script):
     """Run statements, foreign keys not enforced; return the path."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(Path(path).absolute())) as connection:
         connection.executescript(script)
     return path
 
@@ -45,8 +45,8 @@ def indexes(path):
 def rows(path, table, names=None):
     """Return a table's rows as dicts by rowid."""
     names = names or columns(path, table)
-    listed = ", ".join(f'"{name}"' for name in names)
-    found = query(path, f'SELECT rowid, {listed} FROM "{table}"')
+    listed = ", ".join(f't."{name}"' for name in names)  # an unknown "name" alone would be a text
+    found = query(path, f'SELECT rowid, {listed} FROM "{table}" AS t')
     return {rowid: dict(zip(names, values, strict=True)) for rowid, *values in found}
 
 

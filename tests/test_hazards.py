@@ -508,7 +508,11 @@ def test_a_killed_run_leaves_nothing_half_done_and_the_next_completes(path, fold
         "001_x": creates("x"),
         "002_y": script("migrator.sql('CREATE TABLE half (a)')\nimport os\nos.kill(os.getpid(), 9)"),
     })  # fmt: skip
-    text = "import sys; from framework_schema import Folder, Runner\nRunner(sys.argv[1], [Folder(sys.argv[2])]).migrate()"
+    text = """
+        import sys
+        from framework_schema import Folder, Runner
+        Runner(sys.argv[1], [Folder(sys.argv[2])]).migrate()
+    """
 
     killed = python(text, path, source.path, check=False)
 

@@ -292,9 +292,9 @@ def test_pw_migrate_auto_finds_no_change_in_the_shipped_models(workplace):
 def test_pw_migrate_auto_writes_a_script_for_a_changed_model_and_it_runs(workplace, tmp_path):
     checkout, programs = workplace
     models = checkout / "framework_schema" / "models" / "dashboards.py"
-    text, line = models.read_text(encoding="utf-8"), "    widget_type = pw.TextField()\n"
+    text, line = models.read_text(encoding="utf-8"), '    class Meta:\n        table_name = "DashboardWidget"\n'
     assert line in text
-    models.write_text(text.replace(line, f"{line}    colour = pw.TextField(null=True)\n"), encoding="utf-8")
+    models.write_text(text.replace(line, f"    colour = pw.TextField(null=True)\n\n{line}"), encoding="utf-8")
 
     run(programs / "pw_migrate", "create", "add_colour", "--auto", cwd=checkout)
     (script,) = new_scripts(checkout)
