@@ -29,8 +29,13 @@ MAY_CHANGE = {
 }
 """Old values that a data migration of schema.yaml speaks of; all others stay."""
 
-FILLED = MAY_CHANGE.keys() | {"SystemParameters.parameter_name", "SystemParameters.parameter_value"}
-"""Columns that a data migration fills; the last two from ``key`` and ``value``, as the first files had them."""
+FILLED = MAY_CHANGE.keys() | {
+    "SystemParameters.parameter_name",  # from key and value, as the first files had them
+    "SystemParameters.parameter_value",
+    "Note.note_text",  # from content
+    "EntryStateMilestone.days_from_start",  # from the deleted ordering script's duration_days
+}
+"""Columns that a data migration fills in old rows."""
 
 
 def lost(before, path):

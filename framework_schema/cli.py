@@ -1,0 +1,571 @@
+"""The command line: parse, call one function, show, exit code.
+
+Two groups of the same commands: ``main`` is ``framework-schema``, for any
+databases; ``schema`` is ``flask schema``, for the app's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from framework_schema._version import __version__
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from framework_schema.config import Config
+    from framework_schema.console import Screen
+    from framework_schema.fleet import FleetReport, Task
+    from framework_schema.inventory import Inventory
+    from framework_schema.report import Report
+    from framework_schema.runner import Runner
+    from framework_schema.sources import Source
+
+OK, NOT_AS_WANTED, USAGE, FAILED = 0, 1, 2, 3
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+META = "framework_schema.options"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command understands, given before or after its name."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    no_color: bool = False
+    timeout: float | None = None
+
+    def over(self, earlier: Options) -> Options:
+        """Return these options, with those given before the command's name where these are silent."""
+        return Options(
+            self.as_json or earlier.as_json,
+            self.quiet or earlier.quiet,
+            self.verbose or earlier.verbose,
+            self.no_color or earlier.no_color,
+            earlier.timeout if self.timeout is None else self.timeout,
+        )
+
+    @property
+    def screen(self) -> Screen:
+        """Return how to write, as these options say."""
+        from framework_schema.console import screen
+
+        return screen(as_json=self.as_json, quiet=self.quiet, verbose=self.verbose, color=not self.no_color)
+
+
+COMMON = (
+    click.option("--json", "as_json", is_flag=True, help="Write one JSON object to stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Write the summary and the failures only."),
+    click.option("-v", "--verbose", count=True, help="Write every step; twice: log and tracebacks too."),
+    click.option("--no-color", is_flag=True, help="No colours (as with NO_COLOR in the environment)."),
+    click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait for a lock [30]."),
+)
+TARGETS = click.argument("targets", nargs=-1, metavar="[TARGET]...")
+CHOICE = (
+    click.option("--database", "names", multiple=True, metavar="NAME", help="Only this one, by name or file name."),
+    click.option("--source", "source_names", multiple=True, metavar="NAME", help="Only this source's scripts."),
+    click.option("--folder", "folders", multiple=True, metavar="DIR", help="The app's own scripts are here."),
+)
+PARALLEL = (
+    click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes [cores]."),
+    click.option("--executor", metavar="URL", help="Run on a Dask cluster: dask://host:port."),
+    click.option("--shard", "part", metavar="K/N", help="Every N-th database, from the K-th on."),
+)
+MIGRATE = (
+    click.option("--dry-run", is_flag=True, help="Rehearse on snapshots and print the SQL; change nothing."),
+    click.option("--to", metavar="KEY", help="Stop after this migration."),
+    click.option("--strict", is_flag=True, help="Also bring types, NULLs, defaults and keys to the definition."),
+    click.option("--repair", is_flag=True, help="Mend rows that stand in the way, where nothing is invented."),
+    click.option("--backup/--no-backup", default=None, help="Always or never copy first [before a rebuild]."),
+)
+FLEET = (
+    click.option("--adopt-foreign", is_flag=True, help="Migrate databases without any table of the framework too."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first database that fails."),
+    click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when N have failed."),
+    click.option("--canary", type=click.IntRange(min=0), default=0, metavar="N", help="The first N alone, first."),
+    click.option("--report", "report_file", metavar="FILE", help="JSON lines, one a database, as it happens."),
+)
+HISTORY = (
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N only."),
+    click.option("--failed", is_flag=True, help="Failures only."),
+    click.option("--events", is_flag=True, help="Every attempt, adoption and alignment."),
+)
+STRICT = click.option("--strict", is_flag=True, help="Types, NULLs, defaults, keys and CHECKs count too.")
+
+
+def with_options(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Put options on a command, in the order of its help."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the common options, as one value, and turn its errors into exit codes."""
+
+    def command(**given: Any) -> None:
+        context = click.get_current_context()
+        own = Options(**{name: given.pop(name) for name in Options.__slots__})
+        options = own.over(context.meta.get(META, Options()))
+        with errors_told(options):
+            context.exit(function(options, **given))
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__click_params__ = list(getattr(function, "__click_params__", ()))  # type: ignore[attr-defined]
+    return with_options(*COMMON)(command)
+
+
+def remember(**given: Any) -> None:
+    """Keep the common options that were given before the command's name."""
+    click.get_current_context().meta[META] = Options(**given)
+
+
+@click.group(context_settings=SETTINGS)
+@with_options(*COMMON)
+@click.version_option(__version__, prog_name="framework-schema")
+def main(**given: Any) -> None:
+    """One schema for every database of a Flask and Peewee framework: migrate, align, prove.
+
+    A TARGET is a file, a folder (its *.db), a glob, a URL, @FILE with one target a line, or an
+    inventory (*.toml). Without one: fleet.toml if it is here, else data/.
+
+    Exit codes: 0 as wanted, 1 pending or drift, 2 usage or configuration, 3 a database failed.
+    """
+    remember(**given)
+
+
+@click.group(context_settings=SETTINGS)
+@with_options(*COMMON)
+def schema(**given: Any) -> None:
+    """Migrate the app's own database, and tell how it stands."""
+    remember(**given)
+
+
+# framework-schema
+
+
+@main.command()
+@TARGETS
+@with_options(*CHOICE, *MIGRATE, *FLEET, *PARALLEL)
+@common
+def migrate(options: Options, targets: Sequence[str], **asked: Any) -> int:
+    """Apply what is pending, make what is missing, record both."""
+    asked["limits"] = {"canary": asked.pop("canary"), "max_failures": asked.pop("max_failures")}
+    if asked.pop("fail_fast"):
+        asked["limits"]["max_failures"] = 1
+    return _fleet(options, "rehearse" if asked["dry_run"] else "migrate", targets, **asked)
+
+
+@main.command()
+@TARGETS
+@with_options(*CHOICE, *PARALLEL)
+@common
+def status(options: Options, targets: Sequence[str], **asked: Any) -> int:
+    """Tell how each database stands; changes nothing."""
+    return _fleet(options, "status", targets, **asked)
+
+
+@main.command()
+@TARGETS
+@with_options(*CHOICE, STRICT, *PARALLEL)
+@common
+def check(options: Options, targets: Sequence[str], **asked: Any) -> int:
+    """Compare each database with the schema that the scripts define; for CI."""
+    return _fleet(options, "check", targets, **asked)
+
+
+@main.command()
+@TARGETS
+@with_options(CHOICE[0], *HISTORY)
+@common
+def history(
+    options: Options, targets: Sequence[str], names: Sequence[str], limit: int | None, failed: bool, events: bool
+) -> int:
+    """Tell what happened to a database, newest first."""
+    from framework_schema.fleet import plan_tasks
+    from framework_schema.inventory import read_targets, select
+
+    members = select(read_targets(targets).members, names)
+    tasks = plan_tasks("status", members, (), _config(options))
+    return _history(options, tasks, limit=limit, failed=failed, events=events)
+
+
+@main.command()
+@click.option("--directory", default="demo", metavar="DIR", help="Where to build the databases [demo].")
+@common
+def demo(options: Options, directory: str) -> int:
+    """Build seven misaligned databases, migrate them, show before and after."""
+    from pathlib import Path
+
+    from framework_schema import console
+    from framework_schema.demo import play
+
+    screen = options.screen
+    story = play(Path(directory))
+    console.show_demo(screen, story)
+    return OK if story.is_proven and not story.fleet.failed else FAILED
+
+
+# flask schema
+
+
+@schema.command("migrate")
+@with_options(*MIGRATE)
+@common
+def app_migrate(options: Options, **asked: Any) -> int:
+    """Apply what is pending, make what is missing, record both."""
+    from framework_schema.rehearsal import rehearse
+
+    dry_run, to, repair = asked["dry_run"], asked["to"], asked["repair"]
+    settings = _overrides(options, strict=asked["strict"], backup=asked["backup"])
+
+    def work(runner: Runner) -> Report:
+        return rehearse(runner, to, repair=repair) if dry_run else runner.migrate(to, repair=repair)
+
+    return _own(options, "migrate", work, settings, dry_run=dry_run)
+
+
+@schema.command("status")
+@common
+def app_status(options: Options) -> int:
+    """Tell how the app's database stands; changes nothing."""
+    from framework_schema.rehearsal import look
+    from framework_schema.runner import Runner
+
+    return _own(options, "status", lambda runner: look(runner, Runner.status))
+
+
+@schema.command("check")
+@with_options(STRICT)
+@common
+def app_check(options: Options, strict: bool) -> int:
+    """Compare the database with the schema that the scripts define; for CI."""
+    from framework_schema.fleet import compare_schema
+    from framework_schema.rehearsal import look
+
+    return _own(options, "check", lambda runner: look(runner, lambda reader: compare_schema(reader, strict)))
+
+
+@schema.command("history")
+@with_options(*HISTORY)
+@common
+def app_history(options: Options, limit: int | None, failed: bool, events: bool) -> int:
+    """Tell what happened to the app's database, newest first."""
+    from framework_schema.fleet import read_history
+
+    with printing_to_stderr(), _app_runner(_overrides(options)) as runner:
+        found = [read_history(runner, limit, failed=failed, events=events)]
+    return _told_history(options, found, events=events)
+
+
+@contextmanager
+def _app_runner(settings: Mapping[str, Any]) -> Iterator[Runner]:
+    """Lend the runner of the Flask app that ``flask`` found, in its context."""
+    from flask.cli import ScriptInfo
+
+    from framework_schema.errors import ConfigError
+
+    app = click.get_current_context().ensure_object(ScriptInfo).load_app()
+    with app.app_context():
+        extension = app.extensions.get("framework_schema")
+        if extension is None:
+            raise ConfigError(
+                f"the app {app.name!r} has no framework_schema; add one line to it: framework_schema.init_app(app)"
+            )
+        yield extension.runner(**settings)
+
+
+def _own(
+    options: Options,
+    command: str,
+    work: Callable[[Runner], Report],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Do one thing to the app's own database and show it as a fleet of one."""
+    from framework_schema import console
+    from framework_schema.fleet import FleetReport, attempt
+
+    screen = options.screen
+    with printing_to_stderr(), _app_runner(settings or _overrides(options)) as runner:
+        report = attempt(runner, work)
+        problems = tuple(problem.error for problem in runner.known.problems)
+    fleet = FleetReport(command, (report,), problems=problems, duration_ms=report.duration_ms)
+    console.show_fleet(screen, fleet, (), dry_run=dry_run)
+    return exit_code(fleet)
+
+
+# Work
+
+
+def _fleet(
+    options: Options,
+    command: str,
+    targets: Sequence[str],
+    *,
+    names: Sequence[str] = (),
+    source_names: Sequence[str] = (),
+    folders: Sequence[str] = (),
+    part: str | None = None,
+    jobs: int | None = None,
+    executor: str | None = None,
+    limits: dict[str, Any] | None = None,
+    report_file: str | None = None,
+    to: str | None = None,
+    strict: bool = False,
+    repair: bool = False,
+    backup: bool | None = None,
+    dry_run: bool = False,
+    adopt_foreign: bool = False,
+) -> int:
+    """Do one thing to many databases: choose them, run, show."""
+    from framework_schema import console, fleet
+    from framework_schema.inventory import Inventory, read_targets, select, shard
+
+    screen = options.screen
+    inventory = read_targets(targets)
+    inventory = Inventory(shard(select(inventory.members, names), part), inventory.notes)
+    sources = _sources(inventory, source_names, folders)
+    problems = _problems(sources, to)
+    tasks = fleet.plan_tasks(
+        command, inventory.members, sources, _config(options), to=to, repair=repair, adopt_foreign=adopt_foreign,
+        only=bool(source_names), overrides=_overrides(options, strict=strict, backup=backup),
+    )  # fmt: skip
+    stop = threading.Event()
+    with (
+        _workers(executor) as workers,
+        _written(report_file) as write,
+        stopping(stop, screen),
+        printing_to_stderr(),
+        console.progress(screen, len(tasks), command) as shown,
+    ):
+
+        def on_report(report: Report) -> None:
+            shown.step(report)
+            write(report)
+
+        report = fleet.run(
+            tasks,
+            jobs=jobs,
+            executor=workers,
+            limits=fleet.Limits(stop=stop, **(limits or {})),
+            on_report=on_report,
+        )
+    name = "migrate" if command == "rehearse" else command
+    report = replace(report, command=name, notes=inventory.notes, problems=problems)
+    console.show_fleet(screen, report, targets or list(names), dry_run=dry_run)
+    return exit_code(report)
+
+
+def exit_code(report: FleetReport) -> int:
+    """Return what the shell gets to know: see the design's section 10."""
+    from framework_schema.report import State
+
+    states = set(report.counts)
+    looks = report.command in ("status", "check")
+    if report.stopped or states & {State.UNREADABLE, State.LOCKED}:
+        return FAILED
+    if states & {State.FAILED, State.AHEAD}:
+        return NOT_AS_WANTED if looks else FAILED
+    if looks and (State.PENDING in states or any(item.drift for item in report.reports)):
+        return NOT_AS_WANTED
+    return USAGE if report.problems else OK
+
+
+def _config(options: Options) -> Config:
+    from framework_schema.config import from_mapping
+
+    return from_mapping(os.environ)
+
+
+def _overrides(options: Options, *, strict: bool = False, backup: bool | None = None) -> dict[str, Any]:
+    """Return the settings that the command line gives, which go before all others."""
+    given: dict[str, Any] = {}
+    if options.timeout is not None:
+        given["timeout"] = options.timeout
+    if strict:
+        given["align"] = "strict"
+    if backup is not None:
+        given["backup"] = "always" if backup else "never"
+    return given
+
+
+def _sources(inventory: Inventory, names: Sequence[str], folders: Sequence[str]) -> tuple[Source, ...]:
+    """Return the installed sources and the app's own folders, or those of them that were chosen with their needs.
+
+    Raises ``ConfigError`` for an unknown name, for a folder that is not there,
+    and for one that holds databases: scripts never come from a data folder.
+    """
+    from pathlib import Path
+
+    from framework_schema.errors import ConfigError
+    from framework_schema.sources import APP, FRAMEWORK, Folder, app_folders, installed
+
+    data = {member.path.resolve().parent for member in inventory.members if member.path is not None}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ConfigError(f"--folder {folder}: there is no such folder. Nothing was opened.")
+        if folder.resolve() in data:
+            raise ConfigError(
+                f"--folder {folder}: it holds the databases, and scripts are never run from there. Nothing was "
+                "opened. Move the scripts to a folder of their own."
+            )
+    own = (Folder(tuple(folders), APP, (FRAMEWORK,)),) if folders else app_folders(Path.cwd())
+    return _chosen((*installed(), *own), names)
+
+
+def _chosen(sources: tuple[Source, ...], names: Sequence[str]) -> tuple[Source, ...]:
+    from framework_schema.errors import ConfigError, SourceError
+
+    by_name = {source.name: source for source in sources}
+    for name in names:
+        if name not in by_name:
+            raise ConfigError(f"there is no source {name!r}. Nothing was opened. Installed here: {', '.join(by_name)}.")
+    wanted, queue = set[str](), list(names) or list(by_name)
+    while queue:
+        name = queue.pop()
+        if name in by_name and name not in wanted:
+            wanted.add(name)
+            with contextlib.suppress(SourceError):
+                queue += [need.partition("/")[0] for need in by_name[name].depends_on]
+    return tuple(source for source in sources if source.name in wanted)
+
+
+def _problems(sources: Sequence[Source], to: str | None) -> tuple[str, ...]:
+    """Load all scripts once, before any database is opened, and say which sources cannot take part."""
+    from difflib import get_close_matches
+
+    from framework_schema.errors import ConfigError
+    from framework_schema.sources import collect
+
+    known = collect(sources)
+    if to is not None and to not in known.by_key:
+        close = [key for key in known.by_key if to.lower() in key.lower()] or get_close_matches(to, known.by_key, 5)
+        hint = f"Did you mean: {', '.join(close)}?" if close else f"The newest is {[*known.by_key, '-'][-2]}."
+        raise ConfigError(f"--to {to}: there is no such migration. Nothing was opened. {hint}")
+    return tuple(problem.error for problem in known.problems)
+
+
+def _history(options: Options, tasks: Sequence[Task], *, limit: int | None, failed: bool, events: bool) -> int:
+    from framework_schema.fleet import history_of
+
+    found = [history_of(task, limit, failed=failed, events=events) for task in tasks]
+    return _told_history(options, found, events=events)
+
+
+def _told_history(options: Options, found: Sequence[tuple[Report, list[dict[str, Any]]]], *, events: bool) -> int:
+    from framework_schema import console
+
+    screen = options.screen
+    broken = [item for item, _ in found if item.error]
+    if options.as_json:
+        databases = [
+            {"name": item.name, "url": item.url, "engine": item.engine, "error": item.error, "history": rows}
+            for item, rows in found
+        ]
+        summary = {"databases": len(found), "failed": len(broken)}
+        console.show_json(screen, {"version": 1, "command": "history", "databases": databases, "summary": summary})
+    else:
+        console.show_history(screen, found, events=events)
+    return FAILED if broken else OK
+
+
+@contextmanager
+def _workers(url: str | None) -> Iterator[Executor | None]:
+    from framework_schema.errors import ConfigError
+    from framework_schema.fleet import dask_executor
+
+    if url is None:
+        yield None
+    elif url.startswith("dask://"):
+        with dask_executor(url) as executor:
+            yield executor
+    else:
+        raise ConfigError(f"--executor {url}: only dask://host:port is known. Nothing was opened.")
+
+
+@contextmanager
+def _written(name: str | None) -> Iterator[Callable[[Report], None]]:
+    """Write each report to a file as it comes, one line of JSON; only its owner may read it."""
+    import json
+
+    from framework_schema.errors import ConfigError
+
+    if name is None:
+        yield lambda report: None
+        return
+    try:
+        number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.fchmod(number, 0o600)
+    except OSError as error:
+        raise ConfigError(f"--report {name}: it cannot be written ({error.strerror}). Nothing was opened.") from error
+
+    with os.fdopen(number, "w", encoding="utf-8") as file:
+
+        def write(report: Report) -> None:
+            file.write(json.dumps(report.as_dict(), default=str) + "\n")
+            file.flush()
+
+        yield write
+
+
+@contextmanager
+def stopping(stop: threading.Event, screen: Screen) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run after what is in flight; a second Ctrl-C ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+        os.write(2, b"stopping after what is in flight (Ctrl-C again: at once)\n")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def printing_to_stderr() -> contextlib.AbstractContextManager[Any]:
+    """Keep stdout for the result: what scripts print goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+@contextmanager
+def errors_told(options: Options) -> Iterator[None]:
+    """Turn our errors into one line on stderr and an exit code; a traceback only with -v."""
+    import logging
+
+    from framework_schema.errors import ConfigError, PlanRefused, SchemaError, SourceError
+
+    if options.verbose > 1:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    try:
+        yield
+    except SchemaError as error:
+        if options.verbose:
+            logging.getLogger(__name__).exception("failed")
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(USAGE if isinstance(error, ConfigError | SourceError | PlanRefused) else FAILED) from error
