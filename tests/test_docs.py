@@ -42,7 +42,7 @@ def commands():
     """Return every line of the shell blocks that calls us, without its comment."""
     for block in blocks("sh"):
         for line in block.values[0].splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line.partition("&&")[0], comments=True)
             if words[:1] == ["framework-schema"]:
                 yield pytest.param(cli.main, words[1:], id=f"{block.id} {line.partition('#')[0].strip()}")
             elif words[:1] == ["flask"] and "schema" in words:

@@ -222,6 +222,16 @@ def test_flask_has_the_commands_for_the_apps_own_database(installed, tmp_path):
     assert query(path, "SELECT count(*) FROM DashboardWidget") == [(0,)]
 
 
+def test_the_checkout_it_was_installed_from_is_not_taken_for_an_app(installed, checkout):
+    demo = run(installed / "framework-schema", "demo", cwd=checkout)
+    (following,) = (line for line in demo.stdout.splitlines() if line.startswith("next: "))
+
+    status = run(installed / "framework-schema", *following.split()[2:], "--json", cwd=checkout, check=False)
+
+    assert {database["state"] for database in json.loads(status.stdout)["databases"]} == {"current"}
+    assert status.returncode == 0
+
+
 @pytest.fixture(scope="module")
 def editable(tmp_path_factory):
     """A copy of the checkout, installed editable; returns it and its folder of programs."""
