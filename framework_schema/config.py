@@ -15,6 +15,7 @@ CHOICES = {
     "on_error": ("continue", "unavailable"),
     "align": ("additive", "strict", "off"),
     "backup": ("auto", "always", "never"),
+    "out_of_order": ("apply", "refuse"),
 }
 
 
@@ -30,6 +31,8 @@ class Config:
     backup: str = "auto"
     backup_dir: str | None = None
     backup_keep: int = 3
+    out_of_order: str = "apply"
+    """What to do with a script that came after a newer one of its source was applied."""
     table: str = TABLE
     sources: tuple[str, ...] | None = None
     folders: tuple[str, ...] | None = None
@@ -72,6 +75,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "backup": str,
     "backup_dir": str,
     "backup_keep": int,
+    "out_of_order": str,
     "table": str,
     "sources": names,
     "folders": names,

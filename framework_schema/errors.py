@@ -6,6 +6,7 @@
     ├── DatabaseError        the database cannot be worked on as it is
     │   ├── Unreadable       no database, damaged, or no permission
     │   ├── Locked           another process holds it
+    │   ├── BackupFailed     no copy could be made, so nothing was begun
     │   ├── ForeignHistory   a table of our history's name that is not ours
     │   ├── ForeignDatabase  somebody else's database
     │   └── Ahead            newer than the scripts we know
@@ -58,6 +59,12 @@ class Locked(DatabaseError):
     """Another process holds the database and did not let go in time."""
 
     state = "locked"
+
+
+class BackupFailed(DatabaseError):
+    """No copy could be made or put back, so that nothing was begun."""
+
+    state = "failed"
 
 
 class ForeignHistory(DatabaseError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection as AnyOf
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
 from framework_schema.errors import PlanRefused
-from framework_schema.migration import Migration
+from framework_schema.migration import NAME, Migration, order_of
 from framework_schema.sources import Collection
 from framework_schema.status import Status
 
@@ -39,19 +39,101 @@ class Plan:
         return Plan(tuple(step for step in self.steps if step.key not in done))
 
 
-def plan_up(status: Status, known: Collection, to: str | None = None, database: str = "") -> Plan:
+def plan_up(
+    status: Status, known: Collection, to: str | None = None, database: str = "", *, refuse_late: bool = False
+) -> Plan:
     """Return what is pending, up to and including ``to`` when that is given.
 
-    Raises ``PlanRefused`` for an unknown ``to``. A target that is applied
-    already leaves nothing to do.
+    Raises ``PlanRefused`` for an unknown ``to``, and with ``refuse_late`` for a
+    step that is older than one applied. A target that is applied already
+    leaves nothing to do.
     """
+    plan = Plan(status.pending)
+    if to is not None:
+        wanted = _with_needs(_known_key(to, known, database), known)
+        plan = Plan(tuple(step for step in status.pending if step.key in wanted))
+    late = [step.key for step in plan.steps if step in status.out_of_order]
+    if late and refuse_late:
+        raise PlanRefused(
+            f"{database}: {', '.join(late)} came late: a newer one of the same source is applied. Nothing was run. "
+            "Give it a higher number, or allow it (FRAMEWORK_SCHEMA_OUT_OF_ORDER=apply)."
+        )
+    return plan
+
+
+def plan_down(
+    status: Status,
+    known: Collection,
+    steps: int = 1,
+    to: str | None = None,
+    source: str | None = None,
+    *,
+    kept: AnyOf[str] = (),
+    force: bool = False,
+    database: str = "",
+) -> Plan:
+    """Return what is to be undone, newest first, by the order in which migrations run.
+
+    Either the last ``steps``, or all down to and including ``to``: those that
+    need it, none of an independent source. ``source`` keeps to one source.
+    ``kept`` are migrations that found a part of their effect there, so that
+    to undo them would take what was there before us.
+
+    Raises ``PlanRefused``, all at once and before anything is run, for a step
+    without a rollback, one that something applied needs that is not undone
+    too, and, unless ``force``, for one of ``kept`` or older than a recorded
+    one whose script is gone.
+    """
+    if source is not None and source not in known.sources:
+        names = ", ".join(known.sources)
+        raise PlanRefused(f"{database}: there is no source {source}. Nothing was undone. There are: {names}.")
+    newest = [m for m in reversed(status.applied) if source in (None, m.source)]
     if to is None:
-        return Plan(status.pending)
-    if to not in known.by_key:
-        close = ", ".join(key for key in known.by_key if to.lower() in key.lower()) or "see `history`"
-        raise PlanRefused(f"{database}: there is no migration {to}. Nothing was run. Did you mean: {close}?")
-    wanted = _with_needs(to, known)
-    return Plan(tuple(step for step in status.pending if step.key in wanted))
+        plan = Plan(tuple(newest[: max(steps, 0)]))
+    else:
+        if _known_key(to, known, database) not in {m.key for m in newest}:
+            raise PlanRefused(f"{database}: {to} is not applied{f' in {source}' * bool(source)}. Nothing was undone.")
+        plan = Plan(tuple(m for m in newest if to in _with_needs(m.key, known)))
+    problems = list(_obstacles(plan, status, known, frozenset() if force else frozenset(kept), force))
+    if problems:
+        raise PlanRefused(f"{database}: {'; '.join(problems)}. Nothing was undone.")
+    return plan
+
+
+def _obstacles(plan: Plan, status: Status, known: Collection, kept: AnyOf[str], force: bool) -> Iterator[str]:
+    undone = {step.key for step in plan.steps}
+    gone = [] if force else [row for row in (*status.missing, *status.ahead) if row.success]
+    for step in plan.steps:
+        needed = [m.key for m in status.applied if m.key not in undone and step.key in _with_needs(m.key, known)]
+        later = [r.key for r in gone if r.source == step.source and order_of(_name(r.key)) > order_of(step.name)]
+        if not step.has_rollback:
+            yield f"{step.key} has no rollback; restore a backup instead"
+        if needed:
+            yield f"{step.key} is needed by {', '.join(needed)}; undo that first"
+        if step.key in kept:
+            yield f"{step.key} found a part of its effect there, which was not its own; --force undoes it all the same"
+        if later:
+            yield f"{step.key} may be needed by {', '.join(later)}, whose script is gone; --force undoes it anyway"
+
+
+def _name(key: str) -> str:
+    return key.split("/", 1)[-1]
+
+
+def _known_key(key: str, known: Collection, database: str) -> str:
+    if key not in known.by_key:
+        close = ", ".join(other for other in known.by_key if key.lower() in other.lower()) or "see `history`"
+        raise PlanRefused(f"{database}: there is no migration {key}. Nothing was run. Did you mean: {close}?")
+    return key
+
+
+def duplicate_numbers(migrations: Iterable[Migration]) -> list[list[str]]:
+    """Return the keys of scripts that share source and number; two branches often make such a pair."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for migration in migrations:
+        if NAME.fullmatch(migration.name):
+            found.setdefault((migration.source, order_of(migration.name)[0]), []).append(migration.key)
+    return [sorted(keys) for keys in found.values() if len(keys) > 1]
 
 
 def is_blocked(step: Migration, known: Collection, failed: AnyOf[str]) -> bool:

@@ -46,7 +46,9 @@ class Report:
 
     ``aligned`` names what was created or changed because the schema lacked it,
     ``drift`` what still differs, ``left`` what could not be tightened (with row
-    count and query), ``notes`` remarks on sources and scripts.
+    count and query), ``notes`` remarks on sources and scripts. ``lost`` names the tables
+    and columns that a rollback takes, with the rows in them, ``backup`` the copy
+    that was made first.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Report:
     left: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
+    lost: tuple[dict[str, Any], ...] = ()
+    backup: str | None = None
     error: str | None = None
     duration_ms: int = 0
 
@@ -115,6 +119,8 @@ class Report:
             "left": list(self.left),
             "notes": list(self.notes),
             **({"sql": list(self.sql)} if self.sql else {}),
+            **({"lost": list(self.lost)} if self.lost else {}),
+            **({"backup": self.backup} if self.backup else {}),
             "error": self.error,
             "duration_ms": self.duration_ms,
         }

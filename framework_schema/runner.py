@@ -5,29 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import peewee as pw
 
 from framework_schema.alignment import Alignment
+from framework_schema.backup import is_due, make, restore, would_rebuild
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
 from framework_schema.dialects import Dialect, for_database
 from framework_schema.drift import Drift, find_drift
-from framework_schema.errors import Ahead, ForeignDatabase, MigrationFailed, SchemaError, Unreadable
-from framework_schema.expected import call, expected_schema, orm_of
+from framework_schema.errors import Ahead, BackupFailed, ForeignDatabase, MigrationFailed, SchemaError, Unreadable
+from framework_schema.expected import call, describe, expected_schema, orm_of
 from framework_schema.history import AppliedMigration, Event, History
 from framework_schema.migration import Migration
 from framework_schema.migrator import LazyOrm
-from framework_schema.plan import Plan, is_blocked, plan_up
+from framework_schema.plan import Plan, duplicate_numbers, is_blocked, plan_down, plan_up
 from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.rollback import contents, found_there, partly, undo
 from framework_schema.snapshot import Snapshot
 from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, fingerprint, installed, restrict
 from framework_schema.status import Status, compare
@@ -44,6 +46,8 @@ class Order:
     to: str | None = None
     strict: bool = False
     repair: bool = False
+    backup: str = "auto"
+    allow_ahead: bool = False
 
     @property
     def level(self) -> str:
@@ -93,6 +97,7 @@ class Runner:
         self.adopt_foreign, self.all_plugins = adopt_foreign, all_plugins
         self._sources = sources
         self._check_each = False
+        self._backup: Path | None = None
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -106,55 +111,113 @@ class Runner:
         """All scripts of all sources; read and parsed once."""
         return collect(self.sources)
 
-    def migrate(self, to: str | None = None, *, strict: bool | None = None, repair: bool = False) -> Report:
+    def migrate(
+        self,
+        to: str | None = None,
+        *,
+        strict: bool | None = None,
+        repair: bool = False,
+        backup: bool | None = None,
+        allow_ahead: bool = False,
+    ) -> Report:
         """Apply what is pending, make what is missing, and record both.
 
         ``to`` is the last migration to apply, by its key. ``strict`` also
         brings what is there to the expected definition, by default as the
         config says; ``repair`` mends rows that stand in its way (see
         ``repair``). A database that is as it should be is not written to.
+        ``backup`` asks for a copy first, or forbids it, by default as the
+        config says. ``allow_ahead`` goes on where the history names newer
+        scripts than we know.
 
         Raises ``DatabaseError`` for a database that cannot be worked on, then
         nothing was changed, and ``MigrationFailed`` when a script or the
         alignment failed: its report tells what stands.
         """
         started = time.perf_counter()
-        order = Order(to, self.config.align == "strict" if strict is None else strict, repair)
+        is_strict = self.config.align == "strict" if strict is None else strict
+        order = Order(to, is_strict, repair, self._backup_policy(backup), allow_ahead)
+        self._backup = None
         with self.target.connected() as database:
             marked = self._marked_current(database, order)
             if marked is not None:
                 report = marked
             else:
-                found = self._read(database, structural=order.strict)
-                self._refuse(found)
+                found = self.read(database, structural=order.strict)
+                self._refuse(found, allow_ahead=allow_ahead)
                 report = self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
-        report = replace(report, duration_ms=_since(started))
-        if report.state is State.FAILED:
-            raise MigrationFailed(report)
-        return report
+        return self._ended(report, started)
+
+    def rollback(
+        self,
+        steps: int = 1,
+        to: str | None = None,
+        source: str | None = None,
+        *,
+        force: bool = False,
+        backup: bool | None = None,
+    ) -> Report:
+        """Undo migrations, newest first: the last ``steps``, or all down to and including ``to``.
+
+        See ``plan_down`` for what is refused. A copy is made first, unless
+        ``backup`` or the config forbids it. The report's ``lost`` tells what
+        went; ``rehearsal.rehearse_rollback`` tells it beforehand. The next
+        ``migrate`` applies again what was undone.
+
+        Raises ``PlanRefused`` and ``DatabaseError``, then nothing was changed,
+        and ``MigrationFailed`` when a script's rollback failed: it is undone,
+        those before it stand.
+        """
+        started = time.perf_counter()
+        self._backup = None
+        with self.looking() as database:
+            report = self._take_back(database, steps, to, source, force, self._backup_policy(backup))
+        return self._ended(report, started)
+
+    def backup(self, into: str | os.PathLike[str] | None = None) -> Path:
+        """Copy the database, verify the copy and return its path; see ``backup.make``."""
+        with self.looking():
+            pass
+        return make(self.target, self.config, into)
+
+    def restore(self, file: str | os.PathLike[str]) -> Report:
+        """Put a backup in the place of the database and tell how it stands; see ``backup.restore``.
+
+        The report's ``backup`` is the copy of what was replaced.
+        """
+
+        def record(database: pw.Database, kept: Path | None) -> None:
+            history = self._history(database)
+            with database.atomic("IMMEDIATE"):
+                history.exists(self.target.name)
+                history.ensure_tables()
+                history.log(Event("restored", detail=f"from {file}" + (f"; it replaced {kept}" if kept else "")))
+
+        kept = restore(self.target, file, self.config, record)
+        return replace(self.status(), backup=None if kept is None else str(kept))
 
     def status(self) -> Report:
         """Return how the database stands, as a report in which nothing was done."""
         started = time.perf_counter()
-        with self._looking() as database:
-            found = self._read(database)
+        with self.looking() as database:
+            found = self.read(database)
             report = self._current(found)
         return replace(report, duration_ms=_since(started))
 
     def plan(self, to: str | None = None) -> Plan:
         """Return what ``migrate`` would run as things stand: a preview, since it plans again under the lock."""
-        with self._looking() as database:
-            found = self._read(database)
-            return plan_up(found.status, found.known, to, self.target.name)
+        with self.looking() as database:
+            found = self.read(database)
+            return self._plan(found, to)
 
     def drift(self, *, strict: bool = False) -> Drift:
         """Return how the live schema differs from what its applied and pending scripts define."""
-        with self._looking() as database:
-            return self._read(database, structural=strict).drift
+        with self.looking() as database:
+            return self.read(database, structural=strict).drift
 
     def history(self, limit: int | None = None, *, failed: bool = False, events: bool = False) -> list[dict[str, Any]]:
         """Return the rows of the history, or all events, newest first."""
-        with self._looking() as database:
+        with self.looking() as database:
             history = self._history(database)
             if events:
                 return history.events(limit)
@@ -163,7 +226,8 @@ class Runner:
     # Looking
 
     @contextmanager
-    def _looking(self) -> Iterator[pw.Database]:
+    def looking(self) -> Iterator[pw.Database]:
+        """Open a database that is there for the body, and close it again."""
         if self.target.path is not None and not self.target.path.exists():
             raise Unreadable(self.target.name, "there is no such file", "Check the name; the first `migrate` makes it.")
         with self.target.connected() as database:
@@ -191,13 +255,14 @@ class Runner:
         fitting = {self._mark(database, level, those) for level in levels for those in plugins} if mark else set()
         return self._report(State.CURRENT, at=at) if mark in fitting else None
 
-    def _read(self, database: pw.Database, *, structural: bool = False) -> Found:
+    def read(self, database: pw.Database, *, structural: bool = False) -> Found:
+        """Look at history and schema; with ``structural`` at every rule of a table. Writes nothing."""
         history = self._history(database)
         rows = history.applied() if history.exists(self.target.name) else ()
         known = self._known_here(rows)
         status = compare(known.migrations, rows, known.sources)
         live = self.dialect.snapshot(database, structural=structural)
-        expected = self._expected(known.migrations, structural)
+        expected = self.expected(known.migrations, structural)
         drift = find_drift(expected, live)
         ours = expected.tables.keys()
         is_foreign = bool(live.tables) and not rows and not (live.tables.keys() & ours) and FRAMEWORK in known.sources
@@ -210,23 +275,24 @@ class Runner:
         carried = {row.source for row in rows if row.source is not None}
         return restrict(self.known, carried | {FRAMEWORK, APP})
 
-    def _expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
+    def expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
+        """Return the schema that these migrations make where there is nothing."""
         scratch = self.dialect.scratch(self.target.database)
         return expected_schema(tuple(migrations), self.config.table, structural, scratch)
 
-    def _refuse(self, found: Found) -> None:
+    def _refuse(self, found: Found, *, allow_ahead: bool = False) -> None:
         if found.is_foreign and not self.adopt_foreign:
             raise ForeignDatabase(
                 self.target.name,
                 f"none of its {len(found.live.tables)} tables is the framework's",
                 "If it is one of yours, name the file itself or give --adopt-foreign.",
             )
-        if found.status.ahead:
+        if found.status.ahead and not allow_ahead:
             newer = ", ".join(row.key for row in found.status.ahead)
             raise Ahead(
                 self.target.name,
                 f"it has migrations newer than this release knows ({newer})",
-                "Install the newer release of the package they come from.",
+                "Install the newer release of the package they come from, or give --allow-ahead.",
             )
 
     # Applying
@@ -246,12 +312,14 @@ class Runner:
         committed, the script runs alone, and the rest begins anew.
         """
         with self.dialect.exclusive(database, self.target.name):
-            found = self._read(database, structural=order.strict)
-            self._refuse(found)
+            found = self.read(database, structural=order.strict)
+            self._refuse(found, allow_ahead=order.allow_ahead)
             if not done and found.leaves_nothing(order):
                 return self._current(found)
+            self.dialect.check_health(database, self.target.name)
+            self._back_up(database, found, order)
             found = self._prepare(database, found)
-            steps = plan_up(found.status, found.known, order.to, self.target.name).without(step.key for step in done)
+            steps = self._plan(found, order.to).without(step.key for step in done)
             before = self.dialect.violations(database)
             done += self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
@@ -260,8 +328,7 @@ class Runner:
         return self._apply(database, order, done)
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
-        """Check the file, make the history's tables, take over peewee_migrate's record."""
-        self.dialect.check_health(database, self.target.name)
+        """Make the history's tables, take over peewee_migrate's record."""
         history = self._history(database)
         history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE)
@@ -269,7 +336,7 @@ class Runner:
         for migration in taken:
             history.record(migration.key)
             history.log(Event("imported", key=migration.key, detail=f"from {PEEWEE_MIGRATE_TABLE}"))
-        return self._read(database)
+        return self.read(database)
 
     def _run_all(
         self,
@@ -329,7 +396,7 @@ class Runner:
             )
             return StepResult(step.key, Outcome.FAILED, _since(started), reason)
         outcome = Outcome.ADOPTED if doing.is_adoption else Outcome.APPLIED
-        detail = "its whole effect was there already" if doing.is_adoption else None
+        detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
         history.record(step.key, duration_ms=_since(started))
         history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=_since(started), checksum=step.checksum))
         return StepResult(step.key, outcome, _since(started))
@@ -345,7 +412,7 @@ class Runner:
         """Make what is missing all the same, prove that nothing was orphaned, and leave the mark."""
         history = self._history(database)
         status = compare(found.known.migrations, history.applied(), found.known.sources)
-        expected = self._expected(status.applied, order.strict)
+        expected = self.expected(status.applied, order.strict)
         alignment = Alignment()
         if self.config.align != "off":
             alignment = self.dialect.aligned(database, expected, strict=order.strict, repair=order.repair)
@@ -357,9 +424,9 @@ class Runner:
         if did and status.is_current and not error and not alignment.left and not found.known.problems:
             plugins = "all" if self.all_plugins else "carried"
             history.log(Event("verified", key=status.at, mark=self._mark(database, order.level, plugins)))
-        state = State.FAILED if error else State.MIGRATED if did else State.CURRENT
+        at_rest = State.AHEAD if status.ahead else State.CURRENT
         return self._report(
-            state,
+            State.FAILED if error else State.MIGRATED if did else at_rest,
             status,
             steps=steps,
             aligned=tuple(alignment.done),
@@ -374,7 +441,92 @@ class Runner:
             orphans = ", ".join(f"{rows} in {v.table} ({', '.join(v.columns)}) of {v.parent}" for v, rows in new)
             raise Orphaned(f"{what} would leave rows without the row they refer to: {orphans}")
 
+    def _plan(self, found: Found, to: str | None) -> Plan:
+        refuse_late = self.config.out_of_order == "refuse"
+        return plan_up(found.status, found.known, to, self.target.name, refuse_late=refuse_late)
+
+    # Undoing
+
+    def _take_back(
+        self, database: pw.Database, steps: int, to: str | None, source: str | None, force: bool, policy: str
+    ) -> Report:
+        """Under the lock: read, plan, copy, undo, count, record; scripts that refuse a transaction follow singly."""
+        with self.dialect.exclusive(database, self.target.name):
+            found = self.read(database)
+            self._refuse(found)
+            kept = found_there(self._history(database))
+            plan = plan_down(
+                found.status, found.known, steps, to, source, kept=kept, force=force, database=self.target.name
+            )
+            if not plan:
+                return self._current(found)
+            self.dialect.check_health(database, self.target.name)
+            self._make_backup(policy)
+            done, lost = self._undo_all(database, found, plan.together)
+        for step in plan.steps[len(plan.together) :]:
+            if any(result.outcome is Outcome.FAILED for result in done):
+                break
+            with self.dialect.exclusive(database, self.target.name) if step.atomic else nullcontext():
+                more, went = self._undo_all(database, self.read(database), (step,))
+            done, lost = done + more, lost + went
+        error = "; ".join(f"{step.key} was not rolled back: {step.error}" for step in done if step.error)
+        state = State.FAILED if error else State.MIGRATED
+        why = f"{self.target.name}: {error}. All other changes stand." if error else None
+        status = self.read(database).status
+        return self._report(state, status, steps=done, lost=lost, error=why)
+
+    def _undo_all(
+        self, database: pw.Database, found: Found, steps: Iterable[Migration]
+    ) -> tuple[tuple[StepResult, ...], tuple[dict[str, Any], ...]]:
+        """Undo in order until one fails; one that somebody else has undone meanwhile is passed over."""
+        history, applied = self._history(database), found.status.applied
+        tables = (history.table, history.events_table)
+        violated, held = self.dialect.violations(database), contents(database, self.dialect, without=tables)
+        done: list[StepResult] = []
+        for step in steps:
+            if step in applied:
+                done.append(undo(database, self.dialect, history, step, applied))
+                if done[-1].outcome is Outcome.FAILED:
+                    break
+                applied = tuple(migration for migration in applied if migration != step)
+        self._refuse_orphans(database, "the rollback", violated)
+        return tuple(done), held.lost(contents(database, self.dialect, without=tables))
+
+    # Copying first
+
+    def _backup_policy(self, wanted: bool | None) -> str:
+        return self.config.backup if wanted is None else ("always" if wanted else "never")
+
+    def _back_up(self, database: pw.Database, found: Found, order: Order) -> None:
+        """Copy the database where the config or what is about to happen asks for it; once a run."""
+        steps = self._plan(found, order.to).steps
+
+        def rebuilds() -> bool:
+            expected = self.expected(found.known.migrations, True)
+            return order.strict and would_rebuild(database, found.drift, expected, found.live, repair=order.repair)
+
+        if found.live.tables and is_due(order.backup, self.target.engine, steps, rebuilds):
+            self._make_backup(order.backup)
+
+    def _make_backup(self, policy: str) -> None:
+        """Make the copy; on a server, whose operator has dumps, it is not a must unless it was asked for."""
+        if policy == "never" or self.target.borrowed or self._backup is not None:
+            return
+        try:
+            self._backup = make(self.target, self.config)
+        except BackupFailed as error:
+            if self.target.engine == "sqlite" or policy == "always":
+                raise
+            logger.warning("%s; going on without", error)
+
     # Telling
+
+    def _ended(self, report: Report, started: float) -> Report:
+        made = None if self._backup is None else str(self._backup)
+        report = replace(report, duration_ms=_since(started), backup=made)
+        if report.state is State.FAILED:
+            raise MigrationFailed(report)
+        return report
 
     def _current(self, found: Found) -> Report:
         """Return how a database stands that nothing was done to."""
@@ -405,13 +557,6 @@ class Orphaned(SchemaError):
     """Rows lost the row they refer to; the run is undone."""
 
 
-def describe(error: BaseException, step: Migration) -> str:
-    """Say what failed and on which line of the script, without the values of any row."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(step.path)]
-    where = f" ({step.path.name}, line {lines[-1]})" if lines else ""
-    return hide_password(f"{type(error).__name__}: {error}{where}")
-
-
 def _why(steps: Iterable[StepResult]) -> str | None:
     failed = [f"{step.key} failed and was undone: {step.error}" for step in steps if step.outcome is Outcome.FAILED]
     blocked = [step.key for step in steps if step.outcome is Outcome.BLOCKED]
@@ -426,6 +571,8 @@ def _remarks(status: Status) -> list[str]:
     remarks += [f"{row.key} is recorded and its script is gone" for row in status.missing]
     remarks += [f"{row.key} belongs to a source that is not installed" for row in status.orphaned]
     remarks += [f"{m.key} is older than one already applied" for m in status.out_of_order]
+    doubles = duplicate_numbers((*status.applied, *status.pending))
+    remarks += [f"{', '.join(keys)} have the same number and run in the order of their names" for keys in doubles]
     return remarks
 
 

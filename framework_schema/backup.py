@@ -1,0 +1,539 @@
+"""Verified copies of a database, and the way back.
+
+SQLite is copied by its backup API in one step (``pages=-1``), from a connection
+of its own: https://www.sqlite.org/backup.html. Measured against ``VACUUM
+INTO``, it takes as long, and the copy is the database page by page: every row
+and rowid, ``sqlite_sequence`` and free page. VACUUM promises no rowid of a
+table without an INTEGER PRIMARY KEY, and runs the schema again, which fails
+where an index needs a collation or function that only the app registers. What
+is in the WAL is in the copy; the copy itself needs no file beside it.
+
+A copy is made under a ``.partial`` name, 0600 from its first byte, checked,
+synced and renamed; the maker holds a lock on it, so that what a killed run left
+can be told from what is being made. Only files called as ours are ever pruned.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection as AnyOf
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import peewee as pw
+
+from framework_schema import ddl
+from framework_schema.config import Config
+from framework_schema.databases import Target, _own_copy, hide_password, translate
+from framework_schema.drift import Drift
+from framework_schema.errors import BackupFailed, Locked, SchemaError, Unreadable
+from framework_schema.migration import Migration
+from framework_schema.reshape import reshapings
+from framework_schema.snapshot import Snapshot
+from framework_schema.sqlite import SqliteDialect
+
+try:
+    import fcntl
+except ImportError:  # Windows: leftovers of dead runs stay
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "backups"
+"""Where copies go, beside the database, unless ``FRAMEWORK_SCHEMA_BACKUP_DIR`` says otherwise."""
+STAMP = "%Y%m%dT%H%M%S%f"
+NAME = re.compile(r"\d{8}T\d{12}Z\.backup")
+PARTIAL = ".partial"
+SPARE = 1024 * 1024
+"""Bytes that stay free on the disk beyond those of the copy."""
+DROPS = frozenset({"remove_model", "remove_fields"})
+REBUILDS = frozenset(
+    {"change_fields", "add_not_null", "drop_not_null", "add_default", "add_constraint", "drop_constraints"}
+)
+DROPPING = re.compile(r"^\s*(DROP\s+TABLE|DELETE\s+FROM|TRUNCATE|ALTER\s+TABLE\b[^;]*\bDROP)\b", re.I | re.M)
+Facts = tuple[int, int, tuple[Any, ...]]
+Record = Callable[[pw.Database, Path | None], None]
+
+
+# When one is due
+
+
+def is_due(policy: str, engine: str, steps: Iterable[Migration], rebuilds: Callable[[], bool]) -> bool:
+    """Tell whether a run begins with a copy.
+
+    ``auto`` means: before a rebuild, and before a script that says it is
+    destructive or can be seen to drop or rebuild something. What cannot be
+    seen has to be said: ``destructive = True``.
+    """
+    if policy != "auto":
+        return policy == "always"
+    seen = DROPS | REBUILDS if engine == "sqlite" else DROPS
+    return any(step.destructive or _does(step, seen) for step in steps) or (engine == "sqlite" and rebuilds())
+
+
+def _does(step: Migration, calls: AnyOf[str]) -> bool:
+    """Look for calls and SQL that drop or rebuild, in everything of the script but its rollback."""
+    parts = [node for node in step.tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "rollback")]
+    for node in (inner for part in parts for inner in ast.walk(part)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in calls:
+            return True
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and DROPPING.search(node.value):
+            return True
+    return False
+
+
+def would_rebuild(database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, repair: bool) -> bool:
+    """Tell whether strict alignment has a table to rebuild, or rows to repair; in doubt, yes."""
+    if not drift.structural or repair:
+        return bool(drift.structural)
+    assert isinstance(database, pw.SqliteDatabase)
+    try:
+        return any(table.new_sql or table.drops for table in reshapings(database, drift, expected, live))
+    except (pw.DatabaseError, ddl.DDLError):
+        return True
+
+
+# Where copies are
+
+
+def listed(target: Target, config: Config) -> tuple[Path, ...]:
+    """Return the copies of a database that are called as ours, newest first."""
+    folder, stem = _place(target, config)
+    found = [path for path in _inside(folder) if _is_ours(path.name, stem)]
+    return tuple(sorted(found, key=lambda path: path.name, reverse=True))
+
+
+def _place(target: Target, config: Config) -> tuple[Path, str]:
+    """Return the folder and the first part of the name.
+
+    In one folder for many databases those of the same file name are told
+    apart by a hash of their path.
+    """
+    if target.path is None and target.engine == "sqlite":
+        raise BackupFailed(target.name, "a database without a path of its own has no place for backups", "Name a file.")
+    if config.backup_dir is None and target.path is None:
+        raise BackupFailed(
+            target.name, "no folder for backups is set", "Name one: FRAMEWORK_SCHEMA_BACKUP_DIR, or the file itself."
+        )
+    if target.path is not None and config.backup_dir is None:
+        return target.path.absolute().parent / FOLDER, f"{target.path.name}."
+    assert config.backup_dir is not None
+    whole = str(target.path.absolute()) if target.path is not None else hide_password(target.url)
+    title = target.path.name if target.path is not None else re.sub(r"\W+", "_", str(target.database.database))
+    return Path(config.backup_dir), f"{title}.{hashlib.sha256(whole.encode()).hexdigest()[:8]}."
+
+
+def _is_ours(name: str, stem: str) -> bool:
+    return name.startswith(stem) and NAME.fullmatch(name.removeprefix(stem)) is not None
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.is_symlink()]
+    except FileNotFoundError:
+        return []
+
+
+# Making one
+
+
+def make(target: Target, config: Config, into: str | os.PathLike[str] | None = None) -> Path:
+    """Copy a database, verify the copy, and return its path.
+
+    ``into`` is the file to make, or a folder that is there; a file is never
+    overwritten, and nothing is pruned. Without it the copy goes to the backup
+    folder, where the newest ``config.backup_keep`` are kept.
+
+    Raises ``BackupFailed``; then no copy is left, and no older one is gone.
+    """
+    folder, stem = _place(target, config) if into is None else (Path(into), "")
+    if into is None:
+        _make_folder(target, folder)
+    if into is not None and not folder.is_dir():
+        file = folder
+    else:
+        stem = stem or f"{target.path.name if target.path else target.engine}."
+        file = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
+    with _failing(target):
+        _clean(file.parent, stem or file.name)
+        with _written(target, file) as partial:
+            _maker(target)(target, partial)
+        if into is None:
+            _prune(target, config)
+    logger.info("%s: backup %s", target.name, file)
+    return file
+
+
+def _make_folder(target: Target, folder: Path) -> None:
+    with _failing(target):
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _maker(target: Target) -> Callable[[Target, Path], None]:
+    if target.engine == "sqlite":
+        return copy_sqlite
+    return dump_postgres if target.engine.startswith("postgres") else dump_mysql
+
+
+@contextmanager
+def _failing(target: Target, what: str = "the backup could not be made") -> Iterator[None]:
+    """Say of what goes wrong that it was the backup, or the way back."""
+    try:
+        yield
+    except SchemaError:
+        raise
+    except (OSError, sqlite3.Error, pw.DatabaseError) as error:
+        known = None if isinstance(error, OSError) else translate(target.name, pw.DatabaseError(str(error)))
+        if known is not None:
+            raise known from error
+        raise BackupFailed(
+            target.name,
+            f"{what} ({hide_password(str(error))})",
+            "Mend that, or name another folder for backups (FRAMEWORK_SCHEMA_BACKUP_DIR).",
+        ) from error
+
+
+@contextmanager
+def _written(target: Target, file: Path) -> Iterator[Path]:
+    """Give the body an empty file to fill, and that file its name when the body is done."""
+    partial = file.with_name(file.name + PARTIAL)
+    if file.exists() or file.is_symlink():
+        raise BackupFailed(target.name, f"{file} is there already", "Name a file that is not there.")
+    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        _lock(handle)
+        yield partial
+        os.fsync(handle)
+        partial.rename(file)
+        _sync(file.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Show that the maker lives; the lock dies with it."""
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sync(folder: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _clean(folder: Path, stem: str) -> None:
+    """Remove what killed runs left: partial copies of this database that nobody holds."""
+    for path in _inside(folder):
+        ours = path.name.removesuffix("-journal").removesuffix("-wal").removesuffix("-shm")
+        name = ours.removesuffix(PARTIAL)
+        if ours.endswith(PARTIAL) and (name == stem or _is_ours(name, stem)) and _is_dead(folder / ours):
+            path.unlink(missing_ok=True)
+
+
+def _is_dead(partial: Path) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(partial, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _prune(target: Target, config: Config) -> None:
+    for path in listed(target, config)[max(config.backup_keep, 1) :]:
+        logger.info("%s: backup %s goes, %d newer ones are kept", target.name, path, config.backup_keep)
+        path.unlink(missing_ok=True)
+
+
+# SQLite
+
+
+def copy_sqlite(target: Target, partial: Path) -> None:
+    """Copy what is committed, and check the copy.
+
+    A connection of its own, since the one that holds the write lock cannot be
+    read from by the backup API; one read transaction for facts and copy.
+    """
+    with _sibling(target) as source, _reading(source):
+        _require_room(target, source, partial.parent)
+        _copy(source, target, partial, check=True)
+
+
+def _copy(source: pw.SqliteDatabase, target: Target, partial: Path, *, check: bool) -> None:
+    facts = _facts(source)
+    with _sibling(target, partial) as copy:
+        copy.pragma("journal_mode", "off")
+        source.connection().backup(copy.connection())
+    with _sibling(target, partial) as copy:
+        copy.pragma("journal_mode", "delete")  # of a WAL database, so that one file is the whole copy
+        if check:
+            SqliteDialect().check_health(copy, f"the copy of {target.name}")
+        if _facts(copy) != facts:
+            raise BackupFailed(target.name, "the copy is not what was copied", "Check disk and file system.")
+
+
+def _facts(database: pw.SqliteDatabase) -> Facts:
+    """Return what tells one file from another, next to its soundness; the copy has the same pages."""
+    schema = database.execute_sql("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY rowid")
+    return (database.pragma("page_count"), database.pragma("freelist_count"), tuple(schema.fetchall()))
+
+
+@contextmanager
+def _sibling(target: Target, file: Path | None = None) -> Iterator[pw.SqliteDatabase]:
+    """Open a second connection like the target's, with all that is registered on it, or to another file so."""
+    assert isinstance(target.database, pw.SqliteDatabase)
+    timeout = target.database.timeout
+    database = _own_copy(target.database, timeout)
+    if file is not None:
+        database.init(str(file.absolute()), pragmas=(), timeout=timeout, **database.connect_params)
+    database.connect()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _reading(database: pw.SqliteDatabase) -> Iterator[None]:
+    """Hold one state of the database for the body."""
+    database.execute_sql("BEGIN")
+    try:
+        database.execute_sql("SELECT 1 FROM sqlite_master").fetchone()
+        yield
+    finally:
+        if database.connection().in_transaction:
+            database.execute_sql("ROLLBACK")
+
+
+def _require_room(target: Target, database: pw.SqliteDatabase, folder: Path) -> None:
+    need = database.pragma("page_count") * database.pragma("page_size") + SPARE
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise BackupFailed(
+            target.name,
+            f"a backup needs {need // SPARE + 1} MB and {folder} has {free // SPARE} MB free",
+            "Free some space, name another folder (FRAMEWORK_SCHEMA_BACKUP_DIR), or go on without (--no-backup).",
+        )
+
+
+# The way back
+
+
+def restore(target: Target, file: str | os.PathLike[str], config: Config, record: Record) -> Path | None:
+    """Put the content of a backup in the place of a SQLite database's, and return a copy of what was there.
+
+    The backup is checked first. It goes through SQLite into the live file, in
+    one transaction: connections that are open see the old database or the new
+    one, and a kill leaves one of the two. Nobody writes between the copy that
+    is kept and the replacement. ``record`` is called with the new database,
+    before the lock goes where the engine allows it.
+
+    Raises ``Unreadable`` for a backup that cannot be trusted, ``Locked`` when
+    others do not let go within the timeout. Nothing was changed then.
+    """
+    if target.engine != "sqlite" or target.path is None:
+        raise BackupFailed(target.name, "restore is for SQLite files", _server_remedy(target, file))
+    source = Path(file)
+    if not source.is_file():
+        raise Unreadable(str(source), "there is no such backup", "See the folder of the backups.")
+    if target.path.exists() and source.samefile(target.path):
+        raise BackupFailed(target.name, "it cannot be restored from itself", "Name a backup.")
+    failing = _failing(target, "the backup could not be restored")
+    with failing, _sibling(target, source) as backup, _trusted(source, backup):
+        return _replace(target, config, backup, record)
+
+
+@contextmanager
+def _trusted(file: Path, backup: pw.SqliteDatabase) -> Iterator[None]:
+    """Check a backup, and hold it as it was checked."""
+    try:
+        backup.pragma("query_only", 1)
+        with _reading(backup):
+            if backup.pragma("page_count") < 2:
+                raise Unreadable(str(file), "the backup holds nothing", "Name another one.")
+            SqliteDialect().check_health(backup, str(file))
+            yield
+    except pw.DatabaseError as error:
+        raise translate(str(file), error) or error from error
+
+
+def _replace(target: Target, config: Config, backup: pw.SqliteDatabase, record: Record) -> Path | None:
+    assert target.path is not None
+    was_there = target.path.exists()
+    if not was_there:
+        os.close(os.open(target.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with _sibling(target) as live:
+        if live.pragma("journal_mode") == "wal":
+            return _replace_wal(target, config, backup, live, record)
+        return _replace_alone(target, config, backup, live, record, was_there)
+
+
+def _replace_alone(
+    target: Target,
+    config: Config,
+    backup: pw.SqliteDatabase,
+    live: pw.SqliteDatabase,
+    record: Record,
+    was_there: bool,
+) -> Path | None:
+    """Take the whole file, in exclusive locking mode, which outlasts the transactions inside.
+
+    https://www.sqlite.org/pragma.html#pragma_locking_mode
+    """
+    live.pragma("locking_mode", "exclusive")
+    live.execute_sql("BEGIN EXCLUSIVE")
+    live.execute_sql("COMMIT")
+    kept = _keep(target, config, nullcontext(live)) if was_there and live.pragma("page_count") else None
+    backup.connection().backup(live.connection(), progress=_patience(target))
+    record(live, kept)
+    return kept
+
+
+def _replace_wal(
+    target: Target,
+    config: Config,
+    backup: pw.SqliteDatabase,
+    live: pw.SqliteDatabase,
+    record: Record,
+) -> Path:
+    """Keep a copy while the backup API holds the write lock, between its first step and its last.
+
+    Readers go on, of the old state until the last step commits.
+    """
+    kept: list[Path] = []
+    wait = _patience(target)
+
+    def between(status: int, remaining: int, total: int) -> None:
+        wait(status, remaining, total)
+        if status == sqlite3.SQLITE_OK and not kept:
+            kept.append(_keep(target, config, _sibling(target)))
+
+    if backup.pragma("page_size") != live.pragma("page_size"):
+        raise BackupFailed(
+            target.name,
+            "the backup has another page size, which a database in WAL mode cannot take over",
+            "Stop the app, run `PRAGMA journal_mode=DELETE` on the database, and restore again.",
+        )
+    pages = backup.pragma("page_count") - 1
+    backup.connection().backup(live.connection(), pages=pages, progress=between)
+    record(live, kept[0])
+    return kept[0]
+
+
+def _keep(target: Target, config: Config, opened: AbstractContextManager[pw.SqliteDatabase]) -> Path:
+    """Copy what is about to be replaced, sound or not; no other copy is pruned for it."""
+    folder, stem = _place(target, config)
+    _make_folder(target, folder)
+    file = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
+    _clean(folder, stem)
+    with opened as live, _reading(live):
+        _require_room(target, live, folder)
+        with _written(target, file) as partial:
+            _copy(live, target, partial, check=False)
+    return file
+
+
+def _patience(target: Target) -> Callable[[int, int, int], None]:
+    """Return what ends the wait for a lock, which the backup API by itself would never do."""
+    assert isinstance(target.database, pw.SqliteDatabase)
+    until = time.monotonic() + target.database.timeout
+
+    def wait(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > until:
+            raise Locked(
+                target.name, "another process holds the database and did not let go in time", "Stop it and try again."
+            )
+
+    return wait
+
+
+# Servers
+
+
+def dump_postgres(target: Target, partial: Path) -> None:
+    """Write a dump in pg_dump's own format, and let pg_restore read its list."""
+    params: Mapping[str, Any] = target.database.connect_params
+    environment = {
+        "PGHOST": params.get("host"),
+        "PGPORT": params.get("port"),
+        "PGUSER": params.get("user"),
+        "PGPASSWORD": params.get("password"),
+    }
+    tool = _tool(target, "pg_dump")
+    _run(
+        target,
+        [tool, "--format=custom", "--no-password", f"--file={partial}", str(target.database.database)],
+        environment,
+    )
+    _run(target, [_tool(target, "pg_restore"), "--list", str(partial)], {})
+
+
+def dump_mysql(target: Target, partial: Path) -> None:
+    """Write a dump as SQL; its last line says that it is whole."""
+    params: Mapping[str, Any] = target.database.connect_params
+    options = {"host": params.get("host"), "port": params.get("port"), "user": params.get("user")}
+    command = [_tool(target, "mariadb-dump", "mysqldump"), "--single-transaction", "--routines", "--events"]
+    command += [f"--{name}={value}" for name, value in options.items() if value is not None]
+    command += [f"--result-file={partial}", str(target.database.database)]
+    _run(target, command, {"MYSQL_PWD": params.get("password") or params.get("passwd")})
+    with partial.open("rb") as dump:
+        dump.seek(max(partial.stat().st_size - 200, 0))
+        if b"-- Dump completed" not in dump.read():
+            raise BackupFailed(target.name, "the dump is cut off", "Check the disk, then try again.")
+
+
+def _tool(target: Target, *names: str) -> str:
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    raise BackupFailed(
+        target.name,
+        f"{' or '.join(names)} is not installed, so that no backup can be made here",
+        "Install it, or make the backup the way your server's operator does and run with --no-backup.",
+    )
+
+
+def _run(target: Target, command: Sequence[str], environment: Mapping[str, Any]) -> None:
+    """Run a server's tool; passwords go by its environment, which other users cannot see."""
+    given = {name: str(value) for name, value in environment.items() if value is not None}
+    done = subprocess.run(command, env=os.environ | given, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = hide_password(lines[-1] if lines else "no message")
+        raise BackupFailed(target.name, f"{Path(command[0]).name} failed: {said}", "Mend that and try again.")
+
+
+def _server_remedy(target: Target, file: str | os.PathLike[str]) -> str:
+    if target.engine.startswith("postgres"):
+        return f"Use the server's tool: pg_restore --clean --if-exists --single-transaction --dbname=NAME {file}"
+    if target.engine == "sqlite":
+        return "Name a file."
+    return f"Use the server's tool: mariadb NAME < {file}"

@@ -1,0 +1,250 @@
+"""What is wrong with a database, and the command that mends it; reads only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.backup import PARTIAL
+from framework_schema.ddl import DDLError, fold, quote
+from framework_schema.drift import Difference, Drift, find_drift
+from framework_schema.errors import DatabaseError, Unreadable
+from framework_schema.plan import duplicate_numbers
+from framework_schema.rehearsal import NeedsWriting, look
+from framework_schema.reshape import orphans, reshapings
+from framework_schema.runner import Found, Runner
+
+LEFTOVER = re.compile(r"(.+?)(_new|_old|_temp|_tmp|__tmp__|_backup(_.*)?)", re.I)
+"""What home-made rebuilds call the table they copy to, or the one they keep."""
+PASSING = ("framework_schema_",)
+"""How our own passing names begin; a transaction that ended, either way, leaves none."""
+ERROR, WARNING, INFO = "error", "warning", "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know: how bad, what, where in the database, and the command that mends it.
+
+    ``level`` is error (rows or files are at risk), warning (not as it should
+    be) or info (worth knowing, no problem).
+    """
+
+    level: str
+    what: str
+    where: str
+    remedy: str
+
+    @property
+    def is_problem(self) -> bool:
+        """True for what ``doctor`` ends with exit code 1 for."""
+        return self.level != INFO
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for ``--json``."""
+        return asdict(self)
+
+
+def diagnose(runner: Runner) -> tuple[Finding, ...]:
+    """Examine one database, worst findings first; writes nothing, not even what SQLite writes by reading.
+
+    A database that cannot be opened is a finding, and no error.
+    """
+    found = list(_files(runner))
+    try:
+        found += look(runner, lambda reader: tuple(_inside(reader)))
+    except DatabaseError as error:
+        found.append(Finding(ERROR, error.problem, error.database, error.remedy))
+    order = (ERROR, WARNING, INFO)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.level)))
+
+
+def _command(runner: Runner, *words: str) -> str:
+    verb, *flags = words
+    return shlex.join(["framework-schema", verb, runner.target.name, *flags])
+
+
+# The file, seen from outside: nothing is opened here
+
+
+def _files(runner: Runner) -> Iterator[Finding]:
+    path = runner.target.path
+    if path is None or not path.exists():
+        return
+    yield from _permissions(path)
+    size = path.stat().st_size
+    free = shutil.disk_usage(path.absolute().parent).free
+    if free < 2 * size:
+        what = f"{free // 2**20} MB are free; a backup and a rebuild of {size // 2**20} MB need twice the file"
+        yield Finding(WARNING, what, str(path.absolute().parent), "Free some space before the next migration.")
+    for end in ("-journal", "-wal"):
+        side = Path(f"{path}{end}")
+        if side.exists() and side.stat().st_size:
+            what = "it holds writes that are in progress, or that a crash interrupted; it belongs to the database"
+            remedy = f"Never delete or move it. SQLite recovers by itself: {_command(runner, 'status')}"
+            yield Finding(INFO, what, str(side), remedy)
+    for folder in (path.absolute().parent, path.absolute().parent / "backups"):
+        for partial in sorted(folder.glob(f"{glob_escape(path.name)}.*{PARTIAL}")):
+            remedy = f"The next backup removes it: {_command(runner, 'backup')}"
+            yield Finding(INFO, "a backup in progress, or one that was killed", str(partial), remedy)
+
+
+def glob_escape(name: str) -> str:
+    """Write a file name so that a pattern matches it and nothing else."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _permissions(path: Path) -> Iterator[Finding]:
+    folder = path.absolute().parent
+    for place, mode in ((path, "u+rw"), (folder, "u+rwx")):
+        name = shlex.quote(str(place))
+        if not os.access(place, os.W_OK):
+            yield Finding(ERROR, "this user may not write here", str(place), f"chmod {mode} {name}, or chown it")
+        bits = place.stat().st_mode
+        if bits & stat.S_IWOTH and not bits & stat.S_ISVTX:
+            yield Finding(WARNING, "every user of this machine may write here", str(place), f"chmod o-w {name}")
+
+
+# The database, through a connection that cannot write
+
+
+def _inside(runner: Runner) -> Iterator[Finding]:
+    with runner.looking() as database:
+        damaged = tuple(_health(runner, database))
+        yield from damaged
+        if damaged:
+            return
+        found = runner.read(database, structural=True)
+        yield from _orphans(runner, database, found)
+        yield from _leftovers(runner, found)
+        yield from _history(runner, found)
+        yield from _schema(runner, database, found)
+        if isinstance(database, pw.SqliteDatabase) and database.pragma("journal_mode") != "wal":
+            what = "rollback journal: a long migration locks readers out; in WAL mode they read on"
+            yield Finding(
+                INFO, what, "journal_mode", f"sqlite3 {shlex.quote(runner.target.name)} 'PRAGMA journal_mode=WAL'"
+            )
+
+
+def _health(runner: Runner, database: pw.Database) -> Iterator[Finding]:
+    try:
+        runner.dialect.check_health(database, runner.target.name)
+    except NeedsWriting:
+        raise
+    except Unreadable as error:
+        remedy = f"{_command(runner, 'restore')} BACKUP, or save what can be read: sqlite3 FILE .recover"
+        yield Finding(ERROR, error.problem, runner.target.name, remedy)
+
+
+def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Finding]:
+    known = runner.expected(found.known.migrations).tables
+    mend = _command(runner, "migrate", "--strict", "--repair")
+    own = "Look at the rows; only a migration of your own can say what becomes of them."
+    for violation, rows in sorted(runner.dialect.violations(database).items(), key=repr):
+        if not violation.columns:
+            what = f"its foreign keys cannot be checked ({violation.parent})"
+            yield Finding(WARNING, what, violation.table, _command(runner, "migrate", "--strict"))
+            continue
+        columns = ", ".join(violation.columns)
+        table = found.live.tables.get(fold(violation.table))
+        wanted = tuple(map(fold, violation.columns))
+        key = next((k for k in table.foreign_keys if k.columns == wanted), None) if table else None
+        is_there = fold(violation.parent) in found.live.tables
+        query = orphans(table.name, key) if is_there and table and key else f"SELECT * FROM {quote(violation.table)}"
+        there = f"{'a row of' if is_there else 'a table'} {violation.parent} that is not there"
+        remedy = mend if is_there and fold(violation.table) in known else own
+        yield Finding(ERROR, f"{rows} rows refer by {columns} to {there}: {query}", violation.table, remedy)
+
+
+def _leftovers(runner: Runner, found: Found) -> Iterator[Finding]:
+    """Name tables that a broken rebuild may have left; whose rows they are only a human can say."""
+    known = {fold(name) for name in runner.expected(found.known.migrations).tables}
+    for name, table in found.live.tables.items():
+        if name.startswith(PASSING):
+            what = "a passing table of ours that should not have outlived its transaction"
+            yield Finding(WARNING, what, table.name, _command(runner, "backup") + ", look at its rows, then drop it")
+            continue
+        match = None if name in known else LEFTOVER.fullmatch(table.name)
+        if match and (fold(match[1]) in found.live.tables or fold(match[1]) in known):
+            here = f"beside {match[1]}" if fold(match[1]) in found.live.tables else f"and {match[1]} is not there"
+            what = f"looks like the leftover of a broken rebuild, {here}"
+            remedy = f"{_command(runner, 'backup')}, compare its rows with {match[1]}, then drop or rename it"
+            yield Finding(WARNING, what, table.name, remedy)
+
+
+def _history(runner: Runner, found: Found) -> Iterator[Finding]:
+    status = found.status
+    mend = _command(runner, "migrate")
+    for row in status.failed:
+        yield Finding(ERROR, f"failed: {row.error}", row.key, f"Mend the script, then {mend}")
+    for row in status.legacy:
+        if not row.success:
+            what = f"an older tool recorded a failure ({row.error or 'no reason given'}); it proves nothing"
+            yield Finding(INFO, what, row.key, "Nothing to do: the schema itself is looked at.")
+    for row in status.ahead:
+        yield Finding(ERROR, "newer than all scripts we know", row.key, "Install the newer release it came with.")
+    for row in status.missing:
+        yield Finding(WARNING, "recorded, and its script is gone", row.key, "Put the script back into its folder.")
+    for row in status.orphaned:
+        what = f"its source {row.source} is not installed"
+        yield Finding(INFO, what, row.key, f"Install {row.source}, if this database still needs it.")
+    for migration in status.changed:
+        what = "its script was edited after it was applied"
+        yield Finding(WARNING, what, migration.key, "Put the old text back, and the change into a new migration.")
+    for migration in status.out_of_order:
+        yield Finding(WARNING, "pending, and older than one already applied", migration.key, mend)
+    for keys in duplicate_numbers(found.known.migrations):
+        what = "have the same number and run in the order of their names"
+        yield Finding(WARNING, what, ", ".join(keys), "Rename one that is applied nowhere yet.")
+    for problem in found.known.problems:
+        yield Finding(WARNING, problem.error, problem.source, "Mend or uninstall the source.")
+
+
+def _schema(runner: Runner, database: pw.Database, found: Found) -> Iterator[Finding]:
+    """Compare the schema with what the scripts make of it, and with what the history claims."""
+    additive = _command(runner, "migrate")
+    if found.status.pending:
+        number = len(found.status.pending)
+        yield Finding(WARNING, f"{number} migrations are pending", found.status.pending[0].key, additive)
+    claimed = find_drift(runner.expected(found.status.applied), found.live) if found.status.applied else Drift()
+    missing = [d.text for d in claimed.additive]
+    if missing:
+        what = f"the history says that these are there, and they are not: {_listed(missing)}"
+        yield Finding(ERROR, what, runner.config.table, additive)
+    lacking = [d.text for d in found.drift.additive if d.text not in missing]
+    legacy = [row.key for row in found.status.legacy if row.success]
+    if legacy and (lacking or missing):
+        what = f"{len(legacy)} rows of an older tool prove nothing: the schema lacks {_listed(lacking or missing)}"
+        yield Finding(WARNING, what, _listed(legacy), additive)
+    for table in sorted({fold(d.table) for d in found.drift.structural}):
+        yield from _rules(runner, database, found, [d for d in found.drift.structural if fold(d.table) == table])
+
+
+def _rules(runner: Runner, database: pw.Database, found: Found, rules: list[Difference]) -> Iterator[Finding]:
+    """Tell of one table which rules strict alignment would change, and which its rows forbid."""
+    table, strict = rules[0].table, _command(runner, "migrate", "--strict")
+    expected = runner.expected(found.known.migrations, True)
+    forbidden = []
+    if isinstance(database, pw.SqliteDatabase):
+        with suppress(pw.DatabaseError, DDLError):
+            (reshaping,) = reshapings(database, Drift(tuple(rules)), expected, found.live)
+            forbidden = list(reshaping.left)
+    for left in forbidden:
+        yield Finding(WARNING, f"{left.rows} rows forbid {left.what}: {left.query}", table, f"{strict} --repair")
+    number = len(rules) - len(forbidden)
+    if number > 0:
+        yield Finding(WARNING, f"{number} rules are not as expected, such as: {rules[0].text}", table, strict)
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
