@@ -7,17 +7,29 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import peewee as pw
+from playhouse import db_url
 
 from framework_schema.errors import ConfigError, DatabaseError, Locked, Unreadable
 
 SECRET_QUERY = re.compile(r"(?i)([?&](?:password|passwd|sslpassword|token|key)=)[^&#]*")
-SECRET_LOGIN = re.compile(r"(?<=://)([^:@/?#]*):[^/?#]*@")
+SECRET_LOGIN = re.compile(r"(?<=://)([^:@/?#\s]*):\S*@")
+"""To the last @, whatever is between: a password with a / that nobody encoded must not show either."""
 URL = re.compile(r"[a-z][a-z0-9+]*://", re.I)
+SCHEMES = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "psycopg": "postgresql",
+    "psycopg3": "postgresql",
+    "mysql": "mariadb",
+    "mariadb": "mariadb",
+    "cockroachdb": "cockroachdb",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Target:
     @contextmanager
     def connected(self) -> Iterator[pw.Database]:
         """Open the connection for the body, and close it again."""
-        with translated(self):
+        with translated(self), _reachable(self):
             self.database.connect(reuse_if_open=self.borrowed)
         try:
             with translated(self):
@@ -119,19 +131,26 @@ def _of_path(path: Path, create: bool, timeout: float) -> Target:
     name = str(path)
     if name == ":memory:":
         return Target(name, "sqlite:///:memory:", "sqlite", pw.SqliteDatabase(":memory:"), borrowed=True)
-    if path.is_dir():
+    if "\0" in name:
+        raise ConfigError(f"{name!r} is no name for a file. Nothing was opened.")
+    try:
+        is_folder, is_there, has_folder = path.is_dir(), path.exists(), path.absolute().parent.is_dir()
+    except OSError as error:
+        problem = f"the file cannot be reached ({error.strerror})"
+        raise Unreadable(name, problem, "Check the name, and that this user may enter its folders.") from error
+    if is_folder:
         raise Unreadable(
             name, "this is a directory, not a database file", "Name the file, or the folder that holds it."
         )
-    if not create and not path.exists():
+    if not create and not is_there:
         raise Unreadable(name, "there is no such file", "Check the name; a new database is made by sqlite:///NAME.")
-    if not path.absolute().parent.is_dir():
+    if not has_folder:
         raise Unreadable(name, f"there is no folder {path.absolute().parent}", "Create the folder first.")
     return Target(name, f"sqlite:///{name}", "sqlite", _sqlite(path, create, timeout), path)
 
 
 def _sqlite(path: Path, create: bool, timeout: float) -> pw.SqliteDatabase:
-    uri = f"file:{quote(str(path.absolute()))}?mode={'rwc' if create else 'rw'}"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={'rwc' if create else 'rw'}"
     return pw.SqliteDatabase(uri, uri=True, timeout=timeout)
 
 
@@ -140,18 +159,129 @@ def _of_url(url: str, create: bool, timeout: float) -> Target:
     if scheme.lower().removesuffix("+pool") in ("sqlite", "sqliteext"):
         place = unquote(rest.partition("?")[0].removeprefix("/"))
         return _of_path(Path(place or ":memory:"), create, timeout)
+    return _of_server_url(url, timeout)
+
+
+def _of_server_url(url: str, timeout: float) -> Target:
+    """Read a server's URL; ``+pool`` is left out, since our connection is one that is opened and closed."""
+    scheme = url.partition("://")[0].lower().removesuffix("+pool")
+    engine = SCHEMES.get(scheme)
+    if engine is None:
+        raise ConfigError(
+            f"{hide_password(url)}: the engine {scheme!r} is not supported. Nothing was opened. "
+            f"Use a path, or a URL that begins with sqlite, {', '.join(SCHEMES)}."
+        )
+    try:
+        given = db_url.parse(url, unquote_password=True, unquote_user=True)
+    except ValueError:
+        problem = "the URL cannot be read; percent-encode what is special in user and password"
+        raise ConfigError(f"{hide_password(url)}: {problem}. Nothing was opened.") from None
+    name = unquote(str(given.pop("database") or ""))
+    if not name:
+        raise ConfigError(f"{hide_password(url)}: the URL names no database. Nothing was opened.")
+    return _of_server(engine, name, given, timeout)
+
+
+def _of_server(engine: str, name: str, params: dict[str, Any], timeout: float) -> Target:
+    _require_driver(engine)
+    schema = params.pop("schema", None) or params.pop("search_path", None)
+    if schema is not None:
+        params["options"] = f"{params.get('options', '')} -c search_path={_escaped(str(schema))}".strip()
+    database = _own_server(engine, name, params)
+    database.wait = timeout
+    password = params.get("password", params.get("passwd"))
+    who = f"{quote(str(params['user']), safe='')}{':***' if password else ''}@" if params.get("user") else ""
+    port = f":{params['port']}" if params.get("port") else ""
+    tail = f"{params.get('host') or 'localhost'}{port}/{name}" + (f"?schema={schema}" if schema else "")
+    label = f"{who.replace(':***', '')}{tail}"
+    return Target(f"{engine}://{label}", f"{engine}://{who}{tail}", engine, database)
+
+
+def _own_server(engine: str, name: str, params: dict[str, Any]) -> Any:
+    """Make a plain connection, closed; prepared statements do not outlive a pooling proxy's transaction."""
+    if engine == "mariadb":
+        from framework_schema.mysql import OwnMysql
+
+        return OwnMysql(name, **params)
+    from framework_schema.postgres import OwnCockroach, OwnPostgres
+
+    usual: dict[str, Any] = {"connect_timeout": 10, "application_name": "framework-schema"}
+    if find_spec("psycopg"):
+        usual["prepare_threshold"] = None
+    return (OwnCockroach if engine == "cockroachdb" else OwnPostgres)(name, **{**usual, **params})
+
+
+def clone(database: pw.Database) -> Any:
+    """Return a connection of our own like this one, closed: for a scratch, or beside one that is busy."""
+    engine = engine_of(database)
+    copy = _own_server(engine, str(database.database), dict(database.connect_params))
+    copy.wait = getattr(database, "wait", 30)
+    return copy
+
+
+def engine_of(database: pw.Database) -> str:
+    """Name the engine of a Peewee database."""
+    if isinstance(database, pw.MySQLDatabase):
+        return "mariadb"
+    if isinstance(database, pw.PostgresqlDatabase):
+        return "cockroachdb" if "cockroach" in type(database).__name__.lower() else "postgresql"
+    if isinstance(database, pw.SqliteDatabase):
+        return "sqlite"
     raise ConfigError(
-        f"{hide_password(url)}: the engine {scheme!r} is not supported by this release. Nothing was opened. "
-        "Use a SQLite path or sqlite:/// URL."
+        f"{type(database).__name__} is not supported; use a SQLite, PostgreSQL, MariaDB or CockroachDB database"
     )
 
 
+def _require_driver(engine: str) -> None:
+    """Raise ``ConfigError`` naming the extra when no driver is installed."""
+    drivers, extra = (("pymysql", "MySQLdb"), "mysql") if engine == "mariadb" else (("psycopg", "psycopg2"), "postgres")
+    if not any(find_spec(driver) for driver in drivers):
+        raise ConfigError(
+            f"{engine} needs a driver that is not installed. Nothing was opened. "
+            f"Run: pip install 'framework-schema[{extra}]'"
+        )
+
+
+def _escaped(value: str) -> str:
+    """Escape a value for libpq's ``options``: https://www.postgresql.org/docs/current/libpq-connect.html."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+@contextmanager
+def _reachable(target: Target) -> Iterator[None]:
+    """Turn a server's or driver's refusal to connect into one clear line, without a password."""
+    try:
+        yield
+    except (pw.DatabaseError, pw.InterfaceError, ValueError, TypeError) as error:
+        if target.engine == "sqlite":
+            raise
+        text = " ".join(hide_password(str(error)).split())
+        for secret in ("password", "passwd"):
+            value = target.database.connect_params.get(secret)
+            text = text.replace(str(value), "***") if value else text
+        raise Unreadable(target.name, f"no connection ({text})", _remedy(text)) from None
+
+
+def _remedy(text: str) -> str:
+    lower = text.lower()
+    if "does not exist" in lower or "unknown database" in lower:
+        return "Create the database first, or check its name."
+    if "password" in lower or "access denied" in lower or "authentication" in lower:
+        return "Check user and password."
+    return "Check that the server runs, and host and port."
+
+
 def _of_database(database: pw.Database, timeout: float) -> Target:
-    if not isinstance(database, pw.SqliteDatabase):
-        raise ConfigError(f"{type(database).__name__} is not supported by this release; use a SQLite database")
-    place = str(database.database)
+    engine = engine_of(database)
     if database.database is None:
         raise ConfigError("the Peewee database has no name yet; call its init() first")
+    if engine != "sqlite":
+        name = str(database.database)
+        if "://" in name:
+            return open_target(name, timeout=timeout)
+        return _of_server(engine, name, dict(database.connect_params), timeout)
+    assert isinstance(database, pw.SqliteDatabase)
+    place = str(database.database)
     if ":memory:" in place or "mode=memory" in place:
         return Target(":memory:", "sqlite:///:memory:", "sqlite", database, borrowed=True)
     path = None if place.startswith("file:") else Path(place)

@@ -90,7 +90,17 @@ def for_database(database: pw.Database) -> Dialect:
         from framework_schema.sqlite import SqliteDialect
 
         return SqliteDialect()
-    raise ConfigError(f"{type(database).__name__} is not supported by this release; use a SQLite database")
+    if isinstance(database, pw.PostgresqlDatabase):
+        from framework_schema.postgres import CockroachDialect, OwnCockroach, PostgresDialect
+
+        return CockroachDialect() if isinstance(database, OwnCockroach) else PostgresDialect()
+    if isinstance(database, pw.MySQLDatabase):
+        from framework_schema.mysql import MysqlDialect
+
+        return MysqlDialect()
+    raise ConfigError(
+        f"{type(database).__name__} is not supported; use a SQLite, PostgreSQL, MariaDB or CockroachDB database"
+    )
 
 
 @contextmanager

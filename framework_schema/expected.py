@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import peewee as pw
 
+from framework_schema.databases import hide_password
 from framework_schema.dialects import Scratch, for_database, memory
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
@@ -56,6 +58,13 @@ def call(
         return
     migrator = ConvergingMigrator(database, doing, orm)
     migration.function("rollback" if undo else "migrate")(migrator, database, fake=False)
+
+
+def describe(error: BaseException, step: Migration) -> str:
+    """Say what failed and on which line of the script, without the values of any row."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(step.path)]
+    where = f" ({step.path.name}, line {lines[-1]})" if lines else ""
+    return hide_password(f"{type(error).__name__}: {error}{where}")
 
 
 def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:

@@ -7,9 +7,17 @@ here keeps its meaning: add to this file, change nothing in it.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import peewee as pw
+
+UTC_NOW = {"postgresql": "(CURRENT_TIMESTAMP(0) AT TIME ZONE 'UTC')", "mysql": "UTC_TIMESTAMP()"}
+"""What SQLite's CURRENT_TIMESTAMP is: UTC, whole seconds. As text too it has SQLite's form on all engines."""
+
+KEY_TEXT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+"""MySQL's usual collations take 'Kg' and 'kg' for one; SQLite and PostgreSQL do not, and a unique must not."""
 
 
 def is_sqlite(ctx: Any) -> bool:
@@ -20,6 +28,11 @@ def is_sqlite(ctx: Any) -> bool:
 def is_mysql(ctx: Any) -> bool:
     """Tell whether the statement being written is for MySQL or MariaDB."""
     return _auto_type(ctx).endswith("AUTO_INCREMENT")
+
+
+def is_postgresql(ctx: Any) -> bool:
+    """Tell whether the statement being written is for PostgreSQL or CockroachDB."""
+    return _auto_type(ctx) == "SERIAL"
 
 
 def _auto_type(ctx: Any) -> str:
@@ -57,20 +70,38 @@ class TimestampField(pw.DateTimeField):
     """A moment: TIMESTAMP on SQLite and PostgreSQL, DATETIME on MySQL, whose TIMESTAMP ends in 2038."""
 
     def ddl_datatype(self, ctx: Any) -> Any:
-        """Say TIMESTAMP on SQLite, where Peewee would say DATETIME."""
-        return pw.SQL("TIMESTAMP") if is_sqlite(ctx) else super().ddl_datatype(ctx)
+        """Say TIMESTAMP on SQLite, where Peewee would say DATETIME; on MySQL, keep microseconds."""
+        if is_sqlite(ctx):
+            return pw.SQL("TIMESTAMP")
+        return pw.SQL("DATETIME(6)") if is_mysql(ctx) else super().ddl_datatype(ctx)
 
 
 class RealField(pw.DoubleField):
     """A number with a fraction: REAL on SQLite, DOUBLE PRECISION elsewhere."""
 
 
+class TextField(pw.TextField):
+    """Text of any length: TEXT, but LONGTEXT on MySQL, whose TEXT ends at 64 KB."""
+
+    def ddl_datatype(self, ctx: Any) -> Any:
+        """Say LONGTEXT on MySQL, in the one character set that holds all of Unicode."""
+        return pw.SQL("LONGTEXT CHARACTER SET utf8mb4") if is_mysql(ctx) else super().ddl_datatype(ctx)
+
+
 class TextKeyField(pw.TextField):
     """Text that belongs to a key or an index: TEXT, but VARCHAR(255) on MySQL, which indexes no TEXT."""
 
     def ddl_datatype(self, ctx: Any) -> Any:
-        """Say VARCHAR(255) on MySQL."""
-        return pw.SQL("VARCHAR(255)") if is_mysql(ctx) else super().ddl_datatype(ctx)
+        """Say VARCHAR(255) on MySQL, in a collation that keeps 'Kg' and 'kg' apart."""
+        return pw.SQL(f"VARCHAR(255) {KEY_TEXT}") if is_mysql(ctx) else super().ddl_datatype(ctx)
+
+
+class CharKeyField(pw.CharField):
+    """Bounded text that belongs to a key: VARCHAR(255) on every engine."""
+
+    def ddl_datatype(self, ctx: Any) -> Any:
+        """Add the collation that keeps 'Kg' and 'kg' apart on MySQL."""
+        return pw.SQL(f"VARCHAR(255) {KEY_TEXT}") if is_mysql(ctx) else super().ddl_datatype(ctx)
 
 
 class TextForeignKeyField(pw.ForeignKeyField):
@@ -94,7 +125,12 @@ class Default(pw.SQL):
 
     def __sql__(self, ctx: Any) -> Any:
         """Write it; in parentheses on MySQL, where a TEXT column takes an expression only."""
-        return ctx.literal(f"DEFAULT ({self.literal})" if is_mysql(ctx) else self.sql)
+        is_now = self.literal == "CURRENT_TIMESTAMP"
+        if is_mysql(ctx):
+            return ctx.literal(f"DEFAULT ({UTC_NOW['mysql'] if is_now else self.literal})")
+        if is_now and is_postgresql(ctx):
+            return ctx.literal(f"DEFAULT {UTC_NOW['postgresql']}")
+        return ctx.literal(self.sql)
 
 
 def default(value: str | float | bool | None, *, check: str | None = None) -> dict[str, Any]:
@@ -112,7 +148,7 @@ def default(value: str | float | bool | None, *, check: str | None = None) -> di
 
 
 def now() -> dict[str, Any]:
-    """Return the arguments of a field that the database fills with the time of the insert."""
+    """Return the arguments of a field that the database fills with the time of the insert, in UTC."""
     return {"constraints": [Default("CURRENT_TIMESTAMP")]}
 
 
@@ -127,19 +163,44 @@ class NamedIndex(pw.Index):
 
     _where: Any
     _unique: bool
+    _name: str
+    _table: Any
+    _expressions: list[Any]
     code: str
 
     def __sql__(self, ctx: Any) -> Any:
-        """Write it; MySQL has no partial index and gets a plain one, which is never unique."""
+        """Write it. MySQL has no partial index: a plain one serves as well, but for the rule of a unique."""
         if self._where is None or not is_mysql(ctx):
             return super().__sql__(ctx)  # type: ignore[no-untyped-call]
+        if self._unique:
+            return self._partial_unique(ctx)
         plain = self.clone()
-        plain._where, plain._unique = None, False
+        plain._where = None
         return ctx.sql(plain)
+
+    def _partial_unique(self, ctx: Any) -> Any:
+        """Make a unique index of the columns and a flag, NULL in the rows that the rule does not speak of.
+
+        Two NULLs are never equal in a unique index, so those rows are free:
+        https://mariadb.com/kb/en/getting-started-with-indexes/#unique-index.
+        The flag is a generated column that no ``SELECT *`` shows.
+        """
+        flag = pw.Entity(flag_of(self._name))
+        ctx.literal("ALTER TABLE ").sql(self._table).literal(" ADD COLUMN ").sql(flag)
+        ctx.literal(" TINYINT GENERATED ALWAYS AS (CASE WHEN ").sql(self._where)
+        ctx.literal(" THEN 1 END) VIRTUAL INVISIBLE, ADD UNIQUE INDEX ").sql(pw.Entity(self._name)).literal(" ")
+        return ctx.sql(pw.EnclosedNodeList([*self._expressions, flag]))
 
     def __repr__(self) -> str:
         """Return the call that makes it, for ``pw_migrate create --auto`` to put in a script."""
         return self.code
+
+
+def flag_of(index_name: str) -> str:
+    """Name the generated column that a partial unique index has on MySQL, in its 64 characters."""
+    if len(index_name) <= 56:
+        return f"{index_name}_applies"
+    return f"{index_name[:47]}_{hashlib.sha256(index_name.encode()).hexdigest()[:8]}_applies"
 
 
 def index(name: str, table: str, *columns: str, unique: bool = False, where: str | None = None) -> NamedIndex:
@@ -172,3 +233,20 @@ class Reference(pw.Node):
         ctx.literal("FOREIGN KEY (").sql(pw.Entity(self.column)).literal(") REFERENCES ")
         ctx.sql(pw.Entity(table)).literal(" (").sql(pw.Entity("id"))
         return ctx.literal(f") ON DELETE {self.on_delete}")
+
+
+def stamp_on_update(database: pw.Database, name: str, table: str, column: str) -> Iterator[str]:
+    """Yield what makes the database set a column to the time of an update, on PostgreSQL and MySQL.
+
+    SQLite's trigger is its own matter; see migrations/015_sensors.py.
+    """
+    if isinstance(database, pw.PostgresqlDatabase):
+        now = UTC_NOW["postgresql"]
+        yield f'''CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql AS ''' + (
+            f"$$BEGIN NEW.{column} := {now}; RETURN NEW; END$$"
+        )
+        yield f'''DROP TRIGGER IF EXISTS "{name}" ON "{table}"'''
+        yield f'''CREATE TRIGGER "{name}" BEFORE UPDATE ON "{table}" FOR EACH ROW EXECUTE FUNCTION "{name}"()'''
+    elif isinstance(database, pw.MySQLDatabase):
+        yield f"DROP TRIGGER IF EXISTS `{name}`"
+        yield (f"CREATE TRIGGER `{name}` BEFORE UPDATE ON `{table}` FOR EACH ROW SET NEW.{column} = {UTC_NOW['mysql']}")

@@ -18,6 +18,7 @@ import peewee as pw
 
 from framework_schema._version import __version__
 from framework_schema.errors import ForeignHistory
+from framework_schema.fields import KEY_TEXT, UTC_NOW
 
 TABLE = "schema_migrations"
 EVENTS_SUFFIX = "_events"
@@ -54,6 +55,24 @@ CREATE TABLE {table} (
     package_version TEXT NOT NULL
 )
 """
+
+
+WORDS: dict[str, dict[str, str]] = {
+    "sqlite": {},
+    "postgresql": {
+        "INTEGER PRIMARY KEY AUTOINCREMENT": "SERIAL PRIMARY KEY",
+        "CURRENT_TIMESTAMP": UTC_NOW["postgresql"],
+    },
+    "mysql": {
+        "INTEGER PRIMARY KEY AUTOINCREMENT": "INTEGER AUTO_INCREMENT PRIMARY KEY",
+        "migration_name TEXT": f"migration_name VARCHAR(255) {KEY_TEXT}",
+        " TEXT": " LONGTEXT CHARACTER SET utf8mb4",
+        "TIMESTAMP DEFAULT CURRENT_TIMESTAMP": f"DATETIME(6) DEFAULT ({UTC_NOW['mysql']})",
+        "TIMESTAMP NOT": "DATETIME(6) NOT",
+        "DEFAULT TRUE": "DEFAULT (TRUE)",
+    },
+}
+"""How the servers say what the two statements say for SQLite; the models' declarations are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,8 @@ class History:
 
     def __init__(self, database: pw.Database, table: str = TABLE) -> None:
         self.database, self.table = database, table
+        if hasattr(database, "journal_table"):
+            database.journal_table = self.events_table
 
     @property
     def events_table(self) -> str:
@@ -153,7 +174,10 @@ class History:
         changed, a table altered by hand, or a failure since: no mark fits.
         """
         table = self._q(self.events_table)
-        row = self._execute(f"SELECT mark, migration_name FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+        try:
+            row = self._execute(f"SELECT mark, migration_name FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+        except pw.ProgrammingError:  # how a server says that there is no such table
+            return (None, None)
         return (row[0], row[1]) if row else (None, None)
 
     def names_in(self, table: str) -> frozenset[str]:
@@ -168,7 +192,7 @@ class History:
         made = []
         columns = {column.name.lower() for column in self.database.get_columns(self.table)}
         if not columns:
-            self._execute(CREATE.format(table=self._q(self.table)))
+            self._execute(self._worded(CREATE).format(table=self._q(self.table)))
             made.append(f"table {self.table}")
         for column, kind in (
             ("success", "BOOLEAN DEFAULT TRUE"),
@@ -176,14 +200,20 @@ class History:
             ("execution_time_ms", "INTEGER"),
         ):
             if columns and column not in columns:
-                self._execute(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}")
+                self._execute(self._worded(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}"))
                 made.append(f"column {self.table}.{column}")
         index = "idx_migration_name" if self.table == TABLE else f"idx_{self.table}_name"
         if index not in {i.name for i in self.database.get_indexes(self.table)}:
             self._execute(f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
         if not self.database.table_exists(self.events_table):
-            self._execute(CREATE_EVENTS.format(table=self._q(self.events_table)))
+            self._execute(self._worded(CREATE_EVENTS).format(table=self._q(self.events_table)))
         return made
+
+    def _worded(self, statement: str) -> str:
+        """Say a statement as the engine wants it."""
+        for ours, theirs in WORDS[_family(self.database)].items():
+            statement = statement.replace(ours, theirs)
+        return statement
 
     def record(self, key: str, *, error: str | None = None, duration_ms: int | None = None) -> None:
         """Write or overwrite the one row of a migration; ``error`` makes it a failure."""
@@ -238,7 +268,7 @@ class History:
             f"SELECT {', '.join(names)} FROM {self._q(self.events_table)} ORDER BY id DESC"
             + (f" LIMIT {int(limit)}" if limit is not None else "")
         )
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [dict(zip(names, map(_shown, row), strict=True)) for row in cursor.fetchall()]
 
     def rows(self, limit: int | None = None, *, failed: bool = False) -> list[dict[str, Any]]:
         """Read the history's rows, newest first, as the ``history`` command shows them."""
@@ -250,7 +280,7 @@ class History:
         select = f"SELECT {', '.join(map(self._q, names))} FROM {self._q(self.table)}{where}"
         most = f" LIMIT {int(limit)}" if limit is not None else ""
         cursor = self._execute(f"{select} ORDER BY {self._order(have)} DESC{most}")
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [dict(zip(names, map(_shown, row), strict=True)) for row in cursor.fetchall()]
 
     def _last_events(self) -> dict[str, tuple[str | None, bool]]:
         """For each migration: the checksum last recorded, and whether it was adopted."""
@@ -272,6 +302,17 @@ class History:
     def _q(self, name: str) -> str:
         quote = self.database.quote
         return f"{quote[0]}{name.replace(quote[1], quote[1] * 2)}{quote[1]}"
+
+
+def _family(database: pw.Database) -> str:
+    if isinstance(database, pw.MySQLDatabase):
+        return "mysql"
+    return "postgresql" if isinstance(database, pw.PostgresqlDatabase) else "sqlite"
+
+
+def _shown(value: Any) -> Any:
+    """Return a moment as SQLite has it, as text."""
+    return str(value) if isinstance(value, datetime) else value
 
 
 def _now() -> str:

@@ -55,12 +55,12 @@ class Migration:
         """
         try:
             return ast.parse(self.content, filename=str(self.path))
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = getattr(error, "lineno", None)
             raise SourceError(
                 self.key,
                 f"{self.path}{f', line {line}' if line else ''}: {error.__class__.__name__}: "
-                f"{getattr(error, 'msg', error)}",
+                f"{getattr(error, 'msg', error) or 'nested too deeply'}",
                 "Mend the script and run again; until then nothing of this source runs.",
             ) from error
 
@@ -106,7 +106,7 @@ class Migration:
     @property
     def depends_on(self) -> tuple[str, ...]:
         """Keys or sources this script names as ``depends_on``."""
-        return tuple(str(key) for key in self._setting("depends_on", ()))
+        return read_needs(self.tree, (), self.key)
 
     @property
     def atomic(self) -> bool:
@@ -147,9 +147,7 @@ def module_setting(tree: ast.Module, name: str, default: Any, owner: str) -> Any
     Raises ``SourceError`` when the value is not a literal.
     """
     for node in reversed(tree.body):
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == name for t in node.targets
-        ):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and name in _targets(node):
             try:
                 return ast.literal_eval(node.value)
             except ValueError as error:
@@ -161,10 +159,27 @@ def module_setting(tree: ast.Module, name: str, default: Any, owner: str) -> Any
     return default
 
 
+def read_needs(tree: ast.Module, default: tuple[str, ...], owner: str) -> tuple[str, ...]:
+    """Read ``depends_on``, a list of names or a single one.
+
+    Raises ``SourceError`` for anything else.
+    """
+    value = module_setting(tree, "depends_on", default, owner)
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
+        raise SourceError(owner, f"depends_on is {value!r}", 'Write a list of names: depends_on = ["framework"].')
+    return tuple(names)
+
+
 def order_of(name: str) -> tuple[int, str]:
     """Sort scripts as people number them: 999 before 1000, unnumbered ones last."""
     match = NAME.fullmatch(name)
     return (int(match[1]) if match else 10**9, name)
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _positional(function: ast.FunctionDef) -> int:
@@ -177,23 +192,43 @@ def _accepts_one(function: ast.FunctionDef) -> bool:
     return required <= 1 and bool(first) and first[0].arg in ("cursor", "cur", "c")
 
 
-def _shape(node: ast.AST) -> Iterator[str]:
+def _shape(tree: ast.AST) -> Iterator[str]:
     """Walk a syntax tree as lines that do not differ between Python releases.
 
-    ``ast.dump`` will not do: what it leaves out changed in Python 3.13.
+    ``ast.dump`` will not do: what it leaves out changed in Python 3.13. It also
+    recurses, and so fails on a long sum.
     """
-    yield type(node).__name__
-    for name, value in ast.iter_fields(node):
-        if name in ("type_comment", "kind", "ctx", "type_params") or value is None or value == []:
+    todo: list[ast.AST | str] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, str):
+            yield node
             continue
-        yield f".{name}"
-        if name == "body" and isinstance(value, list):
-            value = _without_docstring(value)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, ast.AST):
-                yield from _shape(item)
-            else:
-                yield repr(item)
+        yield f"({type(node).__name__}"
+        parts: list[ast.AST | str] = []
+        for name, value in ast.iter_fields(node):
+            if name in ("type_comment", "kind", "ctx", "type_params") or value is None or value == []:
+                continue
+            parts.append(f".{name}")
+            if name == "body" and isinstance(value, list):
+                value = _without_docstring(value)
+            elif isinstance(node, ast.JoinedStr):
+                value = _joined(value)
+            for item in value if isinstance(value, list) else [value]:
+                parts.append(item if isinstance(item, ast.AST) else repr(item))
+        todo += reversed([*parts, ")"])
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr]:
+    """Put the texts of an f-string together: Python 3.12 splits some, and leaves empty ones."""
+    joined: list[ast.expr] = []
+    for value in values:
+        last = joined[-1] if joined else None
+        if isinstance(value, ast.Constant) and isinstance(last, ast.Constant):
+            joined[-1] = ast.Constant(str(last.value) + str(value.value))
+        elif not isinstance(value, ast.Constant) or value.value:
+            joined.append(value)
+    return joined
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -106,7 +106,10 @@ class ConvergingMigrator(PeeweeMigrator):
         return model
 
     def remove_model(self, model: Any, *, cascade: bool = True) -> None:
-        """Drop the model's table."""
+        """Drop the model's table; one that is gone already is none that any script made."""
+        if isinstance(model, str) and self.orm.find(model) is None:
+            self.operations.drop_table(model, cascade=cascade)
+            return
         model = self.__get_model__(model)
         self.orm.remove(model)
         self.operations.drop_table(model._meta.table_name, cascade=cascade)
@@ -124,7 +127,7 @@ class ConvergingMigrator(PeeweeMigrator):
         model = self.__get_model__(model)
         meta = model._meta
         for name, field in fields.items():
-            old = meta.fields.get(name, field)
+            old = _find(model, name) or field
             old_column, was_unique = old.column_name, old.unique
             meta.add_field(name, field)
             if old_column != field.column_name:
@@ -139,26 +142,34 @@ class ConvergingMigrator(PeeweeMigrator):
     def remove_fields(self, model: Any, *names: str, cascade: bool = True, **params: Any) -> Any:
         """Drop columns, with the indexes that stand on one of them alone."""
         model = self.__get_model__(model)
-        for field in [field for field in model._meta.sorted_fields if field.name in names]:
-            self.__del_field__(model, field)
-            self.operations.drop_column(model._meta.table_name, field.column_name, cascade=cascade)
+        for name in names:
+            field = _find(model, name)
+            if field is not None:
+                self.__del_field__(model, field)
+            column = name if field is None else field.column_name
+            self.operations.drop_column(model._meta.table_name, column, cascade=cascade)
         return model
 
     def rename_field(self, model: Any, old_name: str, new_name: str) -> Any:
         """Rename a column."""
         model = self.__get_model__(model)
-        field = model._meta.fields[old_name]
+        field = _find(model, old_name)
+        if field is None:  # renamed already, or an error to be named
+            self.operations.rename_column(model._meta.table_name, old_name, _field(model, new_name).column_name)
+            return model
         old_column = field.column_name
+        is_key = isinstance(field, pw.ForeignKeyField) and field.name != field.column_name
         self.__del_field__(model, field)
-        field.name = field.column_name = new_name
-        if isinstance(field, pw.ForeignKeyField):
-            field.column_name = f"{new_name}_id"
+        field.name, field.column_name = new_name, f"{new_name}_id" if is_key else new_name
         model._meta.add_field(new_name, field)
         self.operations.rename_column(model._meta.table_name, old_column, field.column_name)
         return model
 
     def rename_table(self, model: Any, new_name: str) -> Any:
-        """Rename a table."""
+        """Rename a table; one that no longer has its old name was renamed already."""
+        if isinstance(model, str) and self.orm.find(model) is None:
+            self.operations.rename_table(model, new_name)
+            return self.orm[new_name]
         model = self.__get_model__(model)
         old_name = model._meta.table_name
         self.orm.remove(model)
@@ -178,13 +189,13 @@ class ConvergingMigrator(PeeweeMigrator):
         """Drop the index that peewee_migrate names after these columns."""
         model = self.__get_model__(model)
         meta = model._meta
-        names = [meta.fields[column].column_name for column in columns if column in meta.fields]
-        if len(columns) == 1 and columns[0] in meta.fields:
-            meta.fields[columns[0]].unique = meta.fields[columns[0]].index = False
+        fields = [_field(model, column) for column in columns]
+        if len(fields) == 1:
+            fields[0].unique = fields[0].index = False
         meta.indexes = [
             index for index in meta.indexes if not (isinstance(index, tuple) and tuple(index[0]) == columns)
         ]
-        self.operations.drop_index(meta.table_name, names)
+        self.operations.drop_index(meta.table_name, [field.column_name for field in fields])
         return model
 
     def add_not_null(self, model: Any, *names: str) -> Any:
@@ -198,7 +209,7 @@ class ConvergingMigrator(PeeweeMigrator):
     def add_default(self, model: Any, name: str, default: Any) -> Any:
         """Set a column's default and fill its NULLs; what is there is never overwritten."""
         model = self.__get_model__(model)
-        field = model._meta.fields[name]
+        field = _field(model, name)
         field.default = model._meta.defaults[field] = default
         self.operations.set_default(model._meta.table_name, field.column_name, field.db_value(default))
         return model
@@ -219,13 +230,32 @@ class ConvergingMigrator(PeeweeMigrator):
     def _nullability(self, model: Any, names: tuple[str, ...], *, null: bool) -> Any:
         model = self.__get_model__(model)
         for name in names:
-            field = model._meta.fields[name]
+            field = _field(model, name)
             field.null = null
             self.operations.set_null(model._meta.table_name, field.column_name, null=null)
         return model
 
     def _index(self, model: Any, columns: tuple[str, ...], *, unique: bool, **params: Any) -> None:
-        fields = [model._meta.fields[column] for column in columns]
+        fields = [_field(model, column) for column in columns]
         if len(fields) == 1:
             fields[0].unique, fields[0].index = unique, not unique
         self.operations.add_index(model._meta.table_name, [f.column_name for f in fields], unique=unique, **params)
+
+
+def _find(model: Any, name: str) -> Any:
+    """Return the field of this name, or None.
+
+    A model that was read from the database has fields named as its columns, so
+    a name may be the field's or the column's, in any case, a key's without ``_id``.
+    """
+    known = {known.lower(): field for known, field in model._meta.combined.items()}
+    field = model._meta.combined.get(name) or known.get(name.lower())
+    key = known.get(f"{name.lower()}_id")
+    return key if field is None and isinstance(key, pw.ForeignKeyField) else field
+
+
+def _field(model: Any, name: str) -> Any:
+    field = _find(model, name)
+    if field is None:
+        raise ValueError(f"{model._meta.table_name} has no column {name}")
+    return field

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, BooleanField, TextKeyField, default, index, now
+from framework_schema.fields import AutoIncrementField, BooleanField, TextField, TextKeyField, default, index, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -18,17 +18,17 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class EntryType(pw.Model):
         id = AutoIncrementField()
         name = TextKeyField(unique=True)
-        singular_label = pw.TextField()
-        plural_label = pw.TextField()
-        description = pw.TextField(null=True)
-        note_types = pw.TextField(null=True, **default("General"))
+        singular_label = TextField()
+        plural_label = TextField()
+        description = TextField(null=True)
+        note_types = TextField(null=True, **default("General"))
         is_primary = pw.IntegerField(null=True, **default(0))
         has_sensors = BooleanField(**default(0))
-        enabled_sensor_types = pw.TextField(null=True, **default(""))
+        enabled_sensor_types = TextField(null=True, **default(""))
         show_labels_section = BooleanField(**default(1))
         show_end_dates = BooleanField(**default(0))
-        custom_chat_prompt = pw.TextField(null=True, **default(""))
-        diagram_examples = pw.TextField(null=True, **default(""))
+        custom_chat_prompt = TextField(null=True, **default(""))
+        diagram_examples = TextField(null=True, **default(""))
 
         class Meta:
             table_name = "EntryType"
@@ -38,11 +38,11 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         id = AutoIncrementField()
         entry_type = pw.ForeignKeyField(EntryType, column_name="entry_type_id", on_delete="CASCADE", index=False)
         name = TextKeyField()
-        category = pw.TextField(constraints=[pw.Check("category IN ('active', 'inactive')")])
-        color = pw.TextField(null=True, **default("#6c757d"))
+        category = TextField(constraints=[pw.Check("category IN ('active', 'inactive')")])
+        color = TextField(null=True, **default("#6c757d"))
         display_order = pw.IntegerField(null=True, **default(0))
         is_default = pw.IntegerField(null=True, **default(0))
-        created_at = pw.TextField(null=True, **now())
+        created_at = TextField(null=True, **now())
         sets_commenced = pw.IntegerField(null=True, **default(0))
         sets_ended = pw.IntegerField(null=True, **default(0))
 
@@ -62,18 +62,18 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     @migrator.create_model
     class Entry(pw.Model):
         id = AutoIncrementField()
-        title = pw.TextField()
-        description = pw.TextField(null=True)
+        title = TextField()
+        description = TextField(null=True)
         entry_type = pw.ForeignKeyField(EntryType, column_name="entry_type_id", on_delete="RESTRICT", index=False)
-        created_at = pw.TextField()
-        intended_end_date = pw.TextField(null=True)
-        actual_end_date = pw.TextField(null=True)
-        status = pw.TextField(null=True, **default("active"))
+        created_at = TextField()
+        intended_end_date = TextField(null=True)
+        actual_end_date = TextField(null=True)
+        status = TextField(null=True, **default("active"))
         is_archived = pw.IntegerField(null=True, **default(0))
-        archived_at = pw.TextField(null=True)
+        archived_at = TextField(null=True)
         is_milestone_template = BooleanField(null=True, **default(0))
-        template_name = pw.TextField(null=True)
-        template_description = pw.TextField(null=True)
+        template_name = TextField(null=True)
+        template_description = TextField(null=True)
         template_distribution_status = TextKeyField(null=True, **default("private"))
         commenced_at = TextKeyField(null=True)
 

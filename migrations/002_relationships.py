@@ -10,6 +10,7 @@ from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
     RealField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -27,23 +28,23 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class RelationshipDefinition(pw.Model):
         id = AutoIncrementField()
         name = TextKeyField(unique=True)
-        description = pw.TextField(null=True)
+        description = TextField(null=True)
         entry_type_from = pw.ForeignKeyField(
             migrator.orm["EntryType"], column_name="entry_type_id_from", on_delete="RESTRICT", index=False
         )
         entry_type_to = pw.ForeignKeyField(
             migrator.orm["EntryType"], column_name="entry_type_id_to", on_delete="RESTRICT", index=False
         )
-        cardinality_from = pw.TextField()
-        cardinality_to = pw.TextField()
-        label_from_side = pw.TextField()
-        label_to_side = pw.TextField()
+        cardinality_from = TextField()
+        cardinality_to = TextField()
+        label_from_side = TextField()
+        label_to_side = TextField()
         allow_quantity_unit = pw.IntegerField(null=True, **default(0))
         is_hierarchical = pw.IntegerField(null=True, **default(0))
-        hierarchy_direction = pw.TextField(null=True, **default("from_to_child"))
+        hierarchy_direction = TextField(null=True, **default("from_to_child"))
         is_active = pw.IntegerField(null=True, **default(1))
         allows_template_inheritance = BooleanField(null=True, **default(0))
-        template_inheritance_direction = pw.TextField(
+        template_inheritance_direction = TextField(
             null=True,
             **default(
                 "source_to_target",
@@ -71,8 +72,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             index=False,
         )
         quantity = RealField(null=True)
-        unit = pw.TextField(null=True)
-        created_at = pw.TextField(null=True, **now())
+        unit = TextField(null=True)
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "EntryRelationship"
@@ -89,7 +90,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         to_entry_type = pw.ForeignKeyField(
             migrator.orm["EntryType"], column_name="to_entry_type_id", on_delete="CASCADE", index=False
         )
-        relationship_type = pw.TextField(
+        relationship_type = TextField(
             constraints=[
                 pw.Check("relationship_type IN ('template_source', 'template_target', 'bidirectional')"),
             ],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, BooleanField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, BooleanField, TextField, TimestampField, default, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -18,13 +18,13 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class Note(pw.Model):
         id = AutoIncrementField()
         entry = pw.ForeignKeyField(migrator.orm["Entry"], column_name="entry_id", on_delete="CASCADE", index=False)
-        note_title = pw.TextField(null=True)
-        note_text = pw.TextField()
-        type = pw.TextField(null=True, **default("General"))
-        created_at = pw.TextField()
-        file_paths = pw.TextField(null=True, **default("[]"))
-        associated_entry_ids = pw.TextField(null=True, **default("[]"))
-        url_bookmarks = pw.TextField(null=True, **default("[]"))
+        note_title = TextField(null=True)
+        note_text = TextField()
+        type = TextField(null=True, **default("General"))
+        created_at = TextField()
+        file_paths = TextField(null=True, **default("[]"))
+        associated_entry_ids = TextField(null=True, **default("[]"))
+        url_bookmarks = TextField(null=True, **default("[]"))
 
         class Meta:
             table_name = "Note"
@@ -34,8 +34,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         id = AutoIncrementField()
         note = pw.ForeignKeyField(Note, column_name="note_id", on_delete="CASCADE", index=False)
         entry = pw.ForeignKeyField(migrator.orm["Entry"], column_name="entry_id", on_delete="CASCADE", index=False)
-        relationship_type = pw.TextField(null=True, **default("primary"))
-        created_at = pw.TextField(null=True, **now())
+        relationship_type = TextField(null=True, **default("primary"))
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "NoteEntry"
@@ -49,7 +49,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         note = pw.ForeignKeyField(Note, column_name="note_id", on_delete="CASCADE", index=False)
         entry = pw.ForeignKeyField(migrator.orm["Entry"], column_name="entry_id", on_delete="CASCADE", index=False)
         is_primary = pw.IntegerField(null=True, **default(0))
-        created_at = pw.TextField(null=True, **now())
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "NoteEntryRelationship"

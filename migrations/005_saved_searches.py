@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, TimestampField, default, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -18,21 +18,21 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class SavedSearch(pw.Model):
         id = AutoIncrementField()
         name = TextKeyField(unique=True)
-        search_term = pw.TextField(null=True, **default(""))
-        type_filter = pw.TextField(null=True, **default(""))
-        status_filter = pw.TextField(null=True, **default(""))
-        specific_states = pw.TextField(null=True, **default(""))
-        date_range = pw.TextField(null=True, **default(""))
-        sort_by = pw.TextField(null=True, **default("created_desc"))
-        content_display = pw.TextField(null=True, **default(""))
-        result_limit = pw.TextField(null=True, **default("10000"))
+        search_term = TextField(null=True, **default(""))
+        type_filter = TextField(null=True, **default(""))
+        status_filter = TextField(null=True, **default(""))
+        specific_states = TextField(null=True, **default(""))
+        date_range = TextField(null=True, **default(""))
+        sort_by = TextField(null=True, **default("created_desc"))
+        content_display = TextField(null=True, **default(""))
+        result_limit = TextField(null=True, **default("10000"))
         is_default = pw.IntegerField(null=True, **default(0))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
-        custom_sql_query = pw.TextField(null=True, **default(""))
+        custom_sql_query = TextField(null=True, **default(""))
         use_sql_mode = pw.IntegerField(null=True, **default(0))
-        relationship_filters = pw.TextField(null=True, **default(None))
-        relationship_logic = pw.TextField(null=True, **default("AND"))
+        relationship_filters = TextField(null=True, **default(None))
+        relationship_logic = TextField(null=True, **default("AND"))
 
         class Meta:
             table_name = "SavedSearch"

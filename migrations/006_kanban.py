@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, TimestampField, default, index, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, TimestampField, default, index, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -18,7 +18,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class KanbanBoard(pw.Model):
         id = AutoIncrementField()
         name = TextKeyField(unique=True)
-        description = pw.TextField(null=True)
+        description = TextField(null=True)
         entry_type = pw.ForeignKeyField(
             migrator.orm["EntryType"], column_name="entry_type_id", on_delete="CASCADE", index=False
         )

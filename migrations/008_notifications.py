@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, RealField, default, now
+from framework_schema.fields import AutoIncrementField, RealField, TextField, default, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -17,22 +17,22 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     @migrator.create_model
     class Notification(pw.Model):
         id = AutoIncrementField()
-        title = pw.TextField()
-        message = pw.TextField()
-        notification_type = pw.TextField()
-        priority = pw.TextField(null=True, **default("medium"))
+        title = TextField()
+        message = TextField()
+        notification_type = TextField()
+        priority = TextField(null=True, **default("medium"))
         entry = pw.ForeignKeyField(
             migrator.orm["Entry"], column_name="entry_id", null=True, on_delete="CASCADE", index=False
         )
         note = pw.ForeignKeyField(
             migrator.orm["Note"], column_name="note_id", null=True, on_delete="CASCADE", index=False
         )
-        scheduled_for = pw.TextField(null=True)
+        scheduled_for = TextField(null=True)
         is_read = pw.IntegerField(null=True, **default(0))
         is_dismissed = pw.IntegerField(null=True, **default(0))
-        created_at = pw.TextField(null=True, **now())
-        read_at = pw.TextField(null=True)
-        dismissed_at = pw.TextField(null=True)
+        created_at = TextField(null=True, **now())
+        read_at = TextField(null=True)
+        dismissed_at = TextField(null=True)
         ntfy_sent = pw.IntegerField(null=True, **default(0))
 
         class Meta:
@@ -41,8 +41,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     @migrator.create_model
     class NotificationRule(pw.Model):
         id = AutoIncrementField()
-        name = pw.TextField()
-        description = pw.TextField(null=True)
+        name = TextField()
+        description = TextField(null=True)
         entry_type = pw.ForeignKeyField(
             migrator.orm["EntryType"],
             column_name="entry_type_id",
@@ -53,17 +53,17 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         entry = pw.ForeignKeyField(
             migrator.orm["Entry"], column_name="entry_id", null=True, on_delete="CASCADE", index=False
         )
-        sensor_type = pw.TextField()
-        condition_type = pw.TextField()
+        sensor_type = TextField()
+        condition_type = TextField()
         threshold_value = RealField(null=True)
         threshold_value_secondary = RealField(null=True)
-        threshold_unit = pw.TextField(null=True)
+        threshold_unit = TextField(null=True)
         is_active = pw.IntegerField(null=True, **default(1))
-        notification_title = pw.TextField()
-        notification_message = pw.TextField()
-        priority = pw.TextField(null=True, **default("medium"))
+        notification_title = TextField()
+        notification_message = TextField()
+        priority = TextField(null=True, **default("medium"))
         cooldown_minutes = pw.IntegerField(null=True, **default(60))
-        created_at = pw.TextField(null=True, **now())
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "NotificationRule"

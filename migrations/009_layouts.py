@@ -10,6 +10,7 @@ from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
     Reference,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -33,7 +34,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             on_delete="CASCADE",
             index=False,
         )
-        layout_config = pw.TextField(null=True, **default('{"cols": 12, "rowHeight": 80}'))
+        layout_config = TextField(null=True, **default('{"cols": 12, "rowHeight": 80}'))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
 
@@ -48,8 +49,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         id = AutoIncrementField()
         layout = pw.ForeignKeyField(EntryTypeLayout, column_name="layout_id", on_delete="CASCADE", index=False)
         tab_id = TextKeyField()
-        tab_label = pw.TextField()
-        tab_icon = pw.TextField(null=True, **default("fa-folder"))
+        tab_label = TextField()
+        tab_icon = TextField(null=True, **default("fa-folder"))
         display_order = pw.IntegerField(null=True, **default(0))
         is_visible = pw.IntegerField(null=True, **default(1))
         created_at = TimestampField(null=True, **now())
@@ -67,7 +68,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         id = AutoIncrementField()
         layout = pw.ForeignKeyField(EntryTypeLayout, column_name="layout_id", on_delete="CASCADE", index=False)
         section_type = TextKeyField()
-        title = pw.TextField(null=True)
+        title = TextField(null=True)
         position_x = pw.IntegerField(null=True, **default(0))
         position_y = pw.IntegerField(null=True, **default(0))
         width = pw.IntegerField(null=True, **default(12))
@@ -75,7 +76,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         is_visible = pw.IntegerField(null=True, **default(1))
         is_collapsible = pw.IntegerField(null=True, **default(1))
         default_collapsed = pw.IntegerField(null=True, **default(0))
-        config = pw.TextField(null=True, **default("{}"))
+        config = TextField(null=True, **default("{}"))
         display_order = pw.IntegerField(null=True, **default(0))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
@@ -124,8 +125,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         section_id = pw.IntegerField()
         relationship_definition_id = pw.IntegerField()
         is_hidden = BooleanField(null=True, **default(0))
-        filter_status_category = pw.TextField(null=True)
-        filter_specific_states = pw.TextField(null=True)
+        filter_status_category = TextField(null=True)
+        filter_specific_states = TextField(null=True)
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
 

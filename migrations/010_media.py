@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, TextField, TimestampField, default, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -21,9 +21,9 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         section = pw.ForeignKeyField(
             migrator.orm["EntryLayoutSection"], column_name="section_id", on_delete="CASCADE", index=False
         )
-        image_urls = pw.TextField(null=True, **default("[]"))
-        created_at = pw.TextField(null=True, **now())
-        updated_at = pw.TextField(null=True, **now())
+        image_urls = TextField(null=True, **default("[]"))
+        created_at = TextField(null=True, **now())
+        updated_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "EntryPhotoGalleryConfig"
@@ -36,7 +36,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         entry = pw.ForeignKeyField(
             migrator.orm["Entry"], column_name="entry_id", primary_key=True, on_delete="CASCADE", index=False
         )
-        diagram_data = pw.TextField(null=True)
+        diagram_data = TextField(null=True)
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
 

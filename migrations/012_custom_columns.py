@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TimestampField, default, index, now
+from framework_schema.fields import AutoIncrementField, CharKeyField, TextField, TimestampField, default, index, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -17,16 +17,16 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     @migrator.create_model
     class CustomColumn(pw.Model):
         id = AutoIncrementField()
-        name = pw.CharField(unique=True)
-        label = pw.TextField()
-        description = pw.TextField(null=True)
-        column_type = pw.TextField(**default("text"))
-        options = pw.TextField(null=True)
-        default_value = pw.TextField(null=True)
+        name = CharKeyField(unique=True)
+        label = TextField()
+        description = TextField(null=True)
+        column_type = TextField(**default("text"))
+        options = TextField(null=True)
+        default_value = TextField(null=True)
         is_required = pw.IntegerField(**default(0))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
-        unit = pw.TextField(null=True, **default(""))
+        unit = TextField(null=True, **default(""))
 
         class Meta:
             table_name = "CustomColumn"
@@ -40,7 +40,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         entry_type = pw.ForeignKeyField(
             migrator.orm["EntryType"], column_name="entry_type_id", on_delete="CASCADE", index=False
         )
-        section_placement = pw.TextField(**default("custom_columns"))
+        section_placement = TextField(**default("custom_columns"))
         display_order = pw.IntegerField(**default(0))
         is_visible = pw.IntegerField(**default(1))
         created_at = TimestampField(null=True, **now())
@@ -64,7 +64,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         custom_column = pw.ForeignKeyField(
             CustomColumn, column_name="custom_column_id", on_delete="CASCADE", index=False
         )
-        value = pw.TextField(null=True)
+        value = TextField(null=True)
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, default, index, now
+from framework_schema.fields import AutoIncrementField, TextField, default, index, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -22,17 +22,17 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             migrator.orm["EntryState"], column_name="target_state_id", on_delete="CASCADE", index=False
         )
         days_from_start = pw.IntegerField(constraints=[pw.Check("days_from_start >= 0")])
-        notes = pw.TextField(null=True)
+        notes = TextField(null=True)
         is_completed = pw.IntegerField(null=True, **default(0))
-        completed_at = pw.TextField(null=True)
-        created_at = pw.TextField(null=True, **now())
-        updated_at = pw.TextField(null=True, **now())
+        completed_at = TextField(null=True)
+        created_at = TextField(null=True, **now())
+        updated_at = TextField(null=True, **now())
         order_position = pw.IntegerField(null=True, **default(0))
         duration_days = pw.IntegerField(null=True, **default(7))
 
         # The application reads and writes these; no migration of its own ever made them.
-        target_state_name = pw.TextField(null=True)
-        target_state_color = pw.TextField(null=True)
+        target_state_name = TextField(null=True)
+        target_state_color = TextField(null=True)
 
         class Meta:
             table_name = "EntryStateMilestone"

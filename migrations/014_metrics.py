@@ -9,6 +9,7 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     RealField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -27,9 +28,9 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         id = AutoIncrementField()
         entry_type_id = pw.IntegerField(null=True)
         name = TextKeyField()
-        label = pw.TextField()
-        unit = pw.TextField(**default(""))
-        color = pw.TextField(**default("#4bc0c0"))
+        label = TextField()
+        unit = TextField(**default(""))
+        color = TextField(**default("#4bc0c0"))
         display_order = pw.IntegerField(**default(0))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
@@ -47,7 +48,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         metric_id = pw.IntegerField()
         value = RealField()
         recorded_at = TimestampField(**now())
-        notes = pw.TextField(null=True)
+        notes = TextField(null=True)
         created_at = TimestampField(null=True, **now())
 
         class Meta:

@@ -9,12 +9,14 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     RealField,
+    TextField,
     TextForeignKeyField,
     TextKeyField,
     TimestampField,
     default,
     index,
     now,
+    stamp_on_update,
 )
 
 if TYPE_CHECKING:
@@ -33,25 +35,25 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class SensorRegistration(pw.Model):
         id = AutoIncrementField()
         sensor_id = TextKeyField(unique=True)
-        sensor_name = pw.TextField(null=True)
-        sensor_type = pw.TextField()
-        hardware_info = pw.TextField(null=True)
-        firmware_version = pw.TextField(null=True)
-        config_hash = pw.TextField(null=True)
+        sensor_name = TextField(null=True)
+        sensor_type = TextField()
+        hardware_info = TextField(null=True)
+        firmware_version = TextField(null=True)
+        config_hash = TextField(null=True)
         current_script_id = pw.IntegerField(null=True)
-        current_script_version = pw.TextField(null=True)
+        current_script_version = TextField(null=True)
         last_check_in = TimestampField(null=True)
         last_config_update = TimestampField(null=True)
         status = TextKeyField(null=True, **default("pending"))
-        ip_address = pw.TextField(null=True)
-        mac_address = pw.TextField(null=True)
-        capabilities = pw.TextField(null=True)
-        registration_source = pw.TextField(null=True, **default("auto"))
+        ip_address = TextField(null=True)
+        mac_address = TextField(null=True)
+        capabilities = TextField(null=True)
+        registration_source = TextField(null=True, **default("auto"))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
         check_in_interval = pw.IntegerField(null=True, **default(60))
-        last_battery_update_source = pw.TextField(null=True)
-        board_type = pw.TextField(null=True)
+        last_battery_update_source = TextField(null=True)
+        board_type = TextField(null=True)
         battery_r1 = RealField(null=True, **default(100000.0))
         battery_r2 = RealField(null=True, **default(100000.0))
         battery_calibrated_voltage = RealField(null=True)
@@ -76,14 +78,14 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         sensor = TextForeignKeyField(
             SensorRegistration, field="sensor_id", column_name="sensor_id", on_delete="CASCADE", index=False
         )
-        script_content = pw.TextField()
-        script_version = pw.TextField(null=True, **default("1.0.0"))
-        script_type = pw.TextField(null=True, **default("arduino"))
-        description = pw.TextField(null=True)
+        script_content = TextField()
+        script_version = TextField(null=True, **default("1.0.0"))
+        script_type = TextField(null=True, **default("arduino"))
+        description = TextField(null=True)
         is_active = pw.IntegerField(null=True, **default(1))
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
-        last_executed = pw.TextField(null=True)
+        last_executed = TextField(null=True)
 
         class Meta:
             table_name = "SensorScripts"
@@ -96,12 +98,12 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     @migrator.create_model
     class ScriptLibrary(pw.Model):
         id = AutoIncrementField()
-        name = pw.TextField()
-        script_content = pw.TextField()
-        script_version = pw.TextField(null=True, **default("1.0.0"))
-        script_type = pw.TextField(null=True, **default("arduino"))
-        description = pw.TextField(null=True)
-        target_sensor_type = pw.TextField(null=True)
+        name = TextField()
+        script_content = TextField()
+        script_version = TextField(null=True, **default("1.0.0"))
+        script_type = TextField(null=True, **default("arduino"))
+        description = TextField(null=True)
+        target_sensor_type = TextField(null=True)
         created_at = TimestampField(null=True, **now())
         updated_at = TimestampField(null=True, **now())
 
@@ -114,13 +116,13 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         sensor = TextForeignKeyField(
             SensorRegistration, field="sensor_id", column_name="sensor_id", on_delete="CASCADE", index=False
         )
-        command_type = pw.TextField()
-        command_data = pw.TextField(null=True)
+        command_type = TextField()
+        command_data = TextField(null=True)
         priority = pw.IntegerField(null=True, **default(100))
         status = TextKeyField(null=True, **default("pending"))
         attempts = pw.IntegerField(null=True, **default(0))
         max_attempts = pw.IntegerField(null=True, **default(3))
-        result = pw.TextField(null=True)
+        result = TextField(null=True)
         created_at = TimestampField(null=True, **now())
         executed_at = TimestampField(null=True)
         expires_at = TimestampField(null=True)
@@ -136,8 +138,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class SensorLogs(pw.Model):
         id = AutoIncrementField()
         sensor_id = TextKeyField()
-        message = pw.TextField()
-        log_level = pw.TextField(null=True, **default("info"))
+        message = TextField()
+        log_level = TextField(null=True, **default("info"))
         created_at = TimestampField(null=True, **now())
 
         class Meta:
@@ -153,7 +155,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         sensor = TextForeignKeyField(
             SensorRegistration, field="sensor_id", column_name="sensor_id", on_delete="CASCADE", index=False
         )
-        data = pw.TextField()
+        data = TextField()
         timestamp = TextKeyField(null=True, **now())
 
         class Meta:
@@ -173,8 +175,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             on_delete="CASCADE",
             index=False,
         )
-        variables = pw.TextField()
-        updated_at = pw.TextField()
+        variables = TextField()
+        updated_at = TextField()
 
         class Meta:
             table_name = "SensorVariables"
@@ -184,6 +186,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
 
     if isinstance(database, pw.SqliteDatabase):
         migrator.sql(TIMESTAMP_TRIGGER)
+    for statement in stamp_on_update(database, "update_sensor_scripts_timestamp", "SensorScripts", "updated_at"):
+        migrator.sql(statement)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
@@ -194,3 +198,5 @@ def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -
     migrator.remove_model("ScriptLibrary")
     migrator.remove_model("SensorScripts")
     migrator.remove_model("SensorRegistration")
+    if isinstance(database, pw.PostgresqlDatabase):
+        migrator.sql('DROP FUNCTION IF EXISTS "update_sensor_scripts_timestamp"()')

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, default, index, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, default, index, now
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -18,9 +18,9 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class SensorData(pw.Model):
         id = AutoIncrementField()
         entry = pw.ForeignKeyField(migrator.orm["Entry"], column_name="entry_id", on_delete="CASCADE", index=False)
-        sensor_type = pw.TextField()
-        value = pw.TextField()
-        recorded_at = pw.TextField(null=True, **now())
+        sensor_type = TextField()
+        value = TextField()
+        recorded_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "SensorData"
@@ -29,12 +29,12 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class SharedSensorData(pw.Model):
         id = AutoIncrementField()
         sensor_type = TextKeyField()
-        value = pw.TextField()
+        value = TextField()
         recorded_at = TextKeyField(null=True, **now())
-        source_type = pw.TextField(null=True, **default("manual"))
-        source_id = pw.TextField(null=True)
-        metadata = pw.TextField(null=True, **default("{}"))
-        created_at = pw.TextField(null=True, **now())
+        source_type = TextField(null=True, **default("manual"))
+        source_id = TextField(null=True)
+        metadata = TextField(null=True, **default("{}"))
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "SharedSensorData"
@@ -51,10 +51,10 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             SharedSensorData, column_name="start_sensor_id", on_delete="CASCADE", index=False
         )
         end_sensor = pw.ForeignKeyField(SharedSensorData, column_name="end_sensor_id", on_delete="CASCADE", index=False)
-        link_type = pw.TextField(null=True, **default("primary"))
-        created_at = pw.TextField(null=True, **now())
-        updated_at = pw.TextField(null=True, **now())
-        metadata = pw.TextField(null=True, **default("{}"))
+        link_type = TextField(null=True, **default("primary"))
+        created_at = TextField(null=True, **now())
+        updated_at = TextField(null=True, **now())
+        metadata = TextField(null=True, **default("{}"))
 
         class Meta:
             table_name = "SensorDataEntryRanges"
@@ -74,8 +74,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             SharedSensorData, column_name="shared_sensor_data_id", on_delete="CASCADE", index=False
         )
         entry = pw.ForeignKeyField(migrator.orm["Entry"], column_name="entry_id", on_delete="CASCADE", index=False)
-        link_type = pw.TextField(null=True, **default("primary"))
-        created_at = pw.TextField(null=True, **now())
+        link_type = TextField(null=True, **default("primary"))
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "SensorDataEntryLinks"
@@ -89,9 +89,9 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class SensorDataRangeFunctions(pw.Model):
         id = AutoIncrementField()
         function_name = TextKeyField(unique=True)
-        description = pw.TextField(null=True)
-        sql_template = pw.TextField()
-        created_at = pw.TextField(null=True, **now())
+        description = TextField(null=True)
+        sql_template = TextField()
+        created_at = TextField(null=True, **now())
 
         class Meta:
             table_name = "SensorDataRangeFunctions"

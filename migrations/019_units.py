@@ -9,6 +9,7 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -25,7 +26,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     class Unit(pw.Model):
         id = AutoIncrementField()
         name = TextKeyField(unique=True)
-        category = pw.TextField()
+        category = TextField()
         display_order = pw.IntegerField(null=True, **default(0))
         is_active = BooleanField(null=True, **default(1))
         created_at = TimestampField(null=True, **now())

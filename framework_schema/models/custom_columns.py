@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TimestampField, default, index, now
+from framework_schema.fields import AutoIncrementField, CharKeyField, TextField, TimestampField, default, index, now
 from framework_schema.models.base import FrameworkModel
 from framework_schema.models.entries import Entry, EntryType
 
@@ -13,16 +13,16 @@ class CustomColumn(FrameworkModel):
     """A column that a user defined."""
 
     id = AutoIncrementField()
-    name = pw.CharField(unique=True)
-    label = pw.TextField()
-    description = pw.TextField(null=True)
-    column_type = pw.TextField(**default("text"))
-    options = pw.TextField(null=True)
-    default_value = pw.TextField(null=True)
+    name = CharKeyField(unique=True)
+    label = TextField()
+    description = TextField(null=True)
+    column_type = TextField(**default("text"))
+    options = TextField(null=True)
+    default_value = TextField(null=True)
     is_required = pw.IntegerField(**default(0))
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
-    unit = pw.TextField(null=True, **default(""))
+    unit = TextField(null=True, **default(""))
 
     class Meta:
         table_name = "CustomColumn"
@@ -42,7 +42,7 @@ class CustomColumnAssignment(FrameworkModel):
         index=False,
         backref="custom_column_assignments",
     )
-    section_placement = pw.TextField(**default("custom_columns"))
+    section_placement = TextField(**default("custom_columns"))
     display_order = pw.IntegerField(**default(0))
     is_visible = pw.IntegerField(**default(1))
     created_at = TimestampField(null=True, **now())
@@ -70,7 +70,7 @@ class CustomColumnValue(FrameworkModel):
     custom_column = pw.ForeignKeyField(
         CustomColumn, column_name="custom_column_id", on_delete="CASCADE", index=False, backref="values"
     )
-    value = pw.TextField(null=True)
+    value = TextField(null=True)
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
 

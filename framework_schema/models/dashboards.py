@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, TimestampField, default, now
 from framework_schema.models.base import FrameworkModel
 
 
@@ -13,9 +13,9 @@ class Dashboard(FrameworkModel):
 
     id = AutoIncrementField()
     name = TextKeyField(unique=True)
-    description = pw.TextField(null=True)
+    description = TextField(null=True)
     is_default = pw.IntegerField(null=True, **default(0))
-    layout_config = pw.TextField(null=True, **default('{"cols": 12, "rowHeight": 100}'))
+    layout_config = TextField(null=True, **default('{"cols": 12, "rowHeight": 100}'))
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
 
@@ -30,14 +30,14 @@ class DashboardWidget(FrameworkModel):
     dashboard = pw.ForeignKeyField(
         Dashboard, column_name="dashboard_id", on_delete="CASCADE", index=False, backref="widgets"
     )
-    widget_type = pw.TextField()
-    title = pw.TextField()
+    widget_type = TextField()
+    title = TextField()
     position_x = pw.IntegerField(null=True, **default(0))
     position_y = pw.IntegerField(null=True, **default(0))
     width = pw.IntegerField(null=True, **default(4))
     height = pw.IntegerField(null=True, **default(2))
-    config = pw.TextField(null=True, **default("{}"))
-    data_source_type = pw.TextField(null=True)
+    config = TextField(null=True, **default("{}"))
+    data_source_type = TextField(null=True)
     data_source_id = pw.IntegerField(null=True)
     refresh_interval = pw.IntegerField(null=True, **default(300))
     created_at = TimestampField(null=True, **now())
@@ -55,9 +55,9 @@ class AISummaryCache(FrameworkModel):
         DashboardWidget, column_name="widget_id", on_delete="CASCADE", index=False, backref="summaries"
     )
     search_id = pw.IntegerField()
-    summary_text = pw.TextField()
+    summary_text = TextField()
     generated_date = TextKeyField()
-    config_hash = pw.TextField(null=True)
+    config_hash = TextField(null=True)
     created_at = TimestampField(null=True, **now())
 
     class Meta:

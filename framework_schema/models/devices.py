@@ -7,6 +7,7 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -21,16 +22,16 @@ class RegisteredDevices(FrameworkModel):
 
     id = AutoIncrementField()
     device_id = TextKeyField(unique=True)
-    device_name = pw.TextField()
-    ip = pw.TextField()
-    device_type = pw.TextField()
-    capabilities = pw.TextField(null=True)
-    status = pw.TextField(null=True, **default("unknown"))
+    device_name = TextField()
+    ip = TextField()
+    device_type = TextField()
+    capabilities = TextField(null=True)
+    status = TextField(null=True, **default("unknown"))
     last_seen = TimestampField(null=True)
     polling_enabled = BooleanField(null=True, **default(1))
     polling_interval = pw.IntegerField(null=True, **default(30))
     last_poll_success = TimestampField(null=True)
-    last_poll_error = pw.TextField(null=True)
+    last_poll_error = TextField(null=True)
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
     last_data_stored = TimestampField(null=True)
@@ -69,9 +70,9 @@ class DeviceSensorMapping(FrameworkModel):
         backref="sensor_mappings",
     )
     sensor_name = TextKeyField()
-    entry_field = pw.TextField()
-    data_type = pw.TextField(null=True, **default("text"))
-    unit = pw.TextField(null=True)
+    entry_field = TextField()
+    data_type = TextField(null=True, **default("text"))
+    unit = TextField(null=True)
     enabled = BooleanField(null=True, **default(1))
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())

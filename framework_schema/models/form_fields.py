@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, TimestampField, default, now
 from framework_schema.models.base import FrameworkModel
 from framework_schema.models.entries import EntryType
 
@@ -17,25 +17,25 @@ class EntryTypeFormField(FrameworkModel):
         EntryType, column_name="entry_type_id", on_delete="CASCADE", index=False, backref="form_fields"
     )
     field_name = TextKeyField()
-    field_type = pw.TextField(
+    field_type = TextField(
         constraints=[
             pw.Check(
                 "field_type IN ('text', 'textarea', 'select', 'date', 'checkbox', 'number', 'email', 'url', 'custom')"
             )
         ],
     )
-    field_label = pw.TextField()
+    field_label = TextField()
     display_order = pw.IntegerField(null=True, **default(0))
     row_position = pw.IntegerField(null=True, **default(0))
     column_width = pw.IntegerField(null=True, **default(12, check="column_width BETWEEN 1 AND 12"))
     is_visible = pw.IntegerField(null=True, **default(1))
     is_required = pw.IntegerField(null=True, **default(0))
     is_editable = pw.IntegerField(null=True, **default(1))
-    placeholder = pw.TextField(null=True)
-    help_text = pw.TextField(null=True)
-    default_value = pw.TextField(null=True)
-    field_options = pw.TextField(null=True)
-    validation_rules = pw.TextField(null=True)
+    placeholder = TextField(null=True)
+    help_text = TextField(null=True)
+    default_value = TextField(null=True)
+    field_options = TextField(null=True)
+    validation_rules = TextField(null=True)
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
 

@@ -7,6 +7,7 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -21,11 +22,11 @@ class GitRepository(FrameworkModel):
     """A repository, and how it is synchronised."""
 
     id = AutoIncrementField()
-    name = pw.TextField()
-    url = pw.TextField()
-    local_path = pw.TextField(null=True)
-    default_branch = pw.TextField(null=True, **default("main"))
-    credentials_encrypted = pw.TextField(null=True)
+    name = TextField()
+    url = TextField()
+    local_path = TextField(null=True)
+    default_branch = TextField(null=True, **default("main"))
+    credentials_encrypted = TextField(null=True)
     last_synced = TimestampField(null=True)
     entry_type = pw.ForeignKeyField(
         EntryType,
@@ -38,10 +39,10 @@ class GitRepository(FrameworkModel):
     auto_sync = BooleanField(null=True, **default(0))
     auto_create_entries = BooleanField(null=True, **default(0))
     sync_interval = pw.IntegerField(null=True, **default(15))
-    commit_types = pw.TextField(null=True, **default("feat,fix,docs,refactor"))
+    commit_types = TextField(null=True, **default("feat,fix,docs,refactor"))
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
-    allowed_statuses = pw.TextField(null=True)
+    allowed_statuses = TextField(null=True)
 
     class Meta:
         table_name = "GitRepository"
@@ -55,12 +56,12 @@ class GitCommit(FrameworkModel):
         GitRepository, column_name="repository_id", on_delete="CASCADE", index=False, backref="commits"
     )
     commit_hash = TextKeyField(unique=True)
-    author = pw.TextField(null=True)
-    author_email = pw.TextField(null=True)
-    message = pw.TextField(null=True)
-    message_body = pw.TextField(null=True)
+    author = TextField(null=True)
+    author_email = TextField(null=True)
+    message = TextField(null=True)
+    message_body = TextField(null=True)
     commit_date = TimestampField(null=True)
-    branch = pw.TextField(null=True)
+    branch = TextField(null=True)
     files_changed = pw.IntegerField(null=True, **default(0))
     insertions = pw.IntegerField(null=True, **default(0))
     deletions = pw.IntegerField(null=True, **default(0))
@@ -87,7 +88,7 @@ class GitBranch(FrameworkModel):
     )
     name = TextKeyField()
     is_default = BooleanField(null=True, **default(0))
-    last_commit_hash = pw.TextField(null=True)
+    last_commit_hash = TextField(null=True)
     last_commit_date = TimestampField(null=True)
     entry = pw.ForeignKeyField(
         Entry, column_name="entry_id", null=True, on_delete="SET NULL", index=False, backref="git_branches"

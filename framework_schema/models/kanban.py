@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, TimestampField, default, index, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, TimestampField, default, index, now
 from framework_schema.models.base import FrameworkModel
 from framework_schema.models.entries import EntryType
 
@@ -14,7 +14,7 @@ class KanbanBoard(FrameworkModel):
 
     id = AutoIncrementField()
     name = TextKeyField(unique=True)
-    description = pw.TextField(null=True)
+    description = TextField(null=True)
     entry_type = pw.ForeignKeyField(
         EntryType, column_name="entry_type_id", on_delete="CASCADE", index=False, backref="kanban_boards"
     )

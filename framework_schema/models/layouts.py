@@ -8,6 +8,7 @@ from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
     Reference,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -31,7 +32,7 @@ class EntryTypeLayout(FrameworkModel):
         index=False,
         backref="layouts",
     )
-    layout_config = pw.TextField(null=True, **default('{"cols": 12, "rowHeight": 80}'))
+    layout_config = TextField(null=True, **default('{"cols": 12, "rowHeight": 80}'))
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
 
@@ -50,8 +51,8 @@ class EntryLayoutTab(FrameworkModel):
         EntryTypeLayout, column_name="layout_id", on_delete="CASCADE", index=False, backref="tabs"
     )
     tab_id = TextKeyField()
-    tab_label = pw.TextField()
-    tab_icon = pw.TextField(null=True, **default("fa-folder"))
+    tab_label = TextField()
+    tab_icon = TextField(null=True, **default("fa-folder"))
     display_order = pw.IntegerField(null=True, **default(0))
     is_visible = pw.IntegerField(null=True, **default(1))
     created_at = TimestampField(null=True, **now())
@@ -73,7 +74,7 @@ class EntryLayoutSection(FrameworkModel):
         EntryTypeLayout, column_name="layout_id", on_delete="CASCADE", index=False, backref="sections"
     )
     section_type = TextKeyField()
-    title = pw.TextField(null=True)
+    title = TextField(null=True)
     position_x = pw.IntegerField(null=True, **default(0))
     position_y = pw.IntegerField(null=True, **default(0))
     width = pw.IntegerField(null=True, **default(12))
@@ -81,7 +82,7 @@ class EntryLayoutSection(FrameworkModel):
     is_visible = pw.IntegerField(null=True, **default(1))
     is_collapsible = pw.IntegerField(null=True, **default(1))
     default_collapsed = pw.IntegerField(null=True, **default(0))
-    config = pw.TextField(null=True, **default("{}"))
+    config = TextField(null=True, **default("{}"))
     display_order = pw.IntegerField(null=True, **default(0))
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
@@ -140,8 +141,8 @@ class SectionRelationshipPreference(FrameworkModel):
     section_id = pw.IntegerField()
     relationship_definition_id = pw.IntegerField()
     is_hidden = BooleanField(null=True, **default(0))
-    filter_status_category = pw.TextField(null=True)
-    filter_specific_states = pw.TextField(null=True)
+    filter_status_category = TextField(null=True)
+    filter_specific_states = TextField(null=True)
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, TextField, TimestampField, default, now
 from framework_schema.models.base import FrameworkModel
 from framework_schema.models.entries import Entry
 from framework_schema.models.layouts import EntryLayoutSection
@@ -18,9 +18,9 @@ class EntryPhotoGalleryConfig(FrameworkModel):
     section = pw.ForeignKeyField(
         EntryLayoutSection, column_name="section_id", on_delete="CASCADE", index=False, backref="galleries"
     )
-    image_urls = pw.TextField(null=True, **default("[]"))
-    created_at = pw.TextField(null=True, **now())
-    updated_at = pw.TextField(null=True, **now())
+    image_urls = TextField(null=True, **default("[]"))
+    created_at = TextField(null=True, **now())
+    updated_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "EntryPhotoGalleryConfig"
@@ -40,7 +40,7 @@ class EntryDrawioDiagram(FrameworkModel):
         index=False,
         backref="drawio_diagrams",
     )
-    diagram_data = pw.TextField(null=True)
+    diagram_data = TextField(null=True)
     created_at = TimestampField(null=True, **now())
     updated_at = TimestampField(null=True, **now())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, BooleanField, TimestampField, default, now
+from framework_schema.fields import AutoIncrementField, BooleanField, TextField, TimestampField, default, now
 from framework_schema.models.base import FrameworkModel
 from framework_schema.models.entries import Entry
 
@@ -14,13 +14,13 @@ class Note(FrameworkModel):
 
     id = AutoIncrementField()
     entry = pw.ForeignKeyField(Entry, column_name="entry_id", on_delete="CASCADE", index=False, backref="notes")
-    note_title = pw.TextField(null=True)
-    note_text = pw.TextField()
-    type = pw.TextField(null=True, **default("General"))
-    created_at = pw.TextField()
-    file_paths = pw.TextField(null=True, **default("[]"))
-    associated_entry_ids = pw.TextField(null=True, **default("[]"))
-    url_bookmarks = pw.TextField(null=True, **default("[]"))
+    note_title = TextField(null=True)
+    note_text = TextField()
+    type = TextField(null=True, **default("General"))
+    created_at = TextField()
+    file_paths = TextField(null=True, **default("[]"))
+    associated_entry_ids = TextField(null=True, **default("[]"))
+    url_bookmarks = TextField(null=True, **default("[]"))
 
     class Meta:
         table_name = "Note"
@@ -32,8 +32,8 @@ class NoteEntry(FrameworkModel):
     id = AutoIncrementField()
     note = pw.ForeignKeyField(Note, column_name="note_id", on_delete="CASCADE", index=False, backref="entry_links")
     entry = pw.ForeignKeyField(Entry, column_name="entry_id", on_delete="CASCADE", index=False, backref="note_links")
-    relationship_type = pw.TextField(null=True, **default("primary"))
-    created_at = pw.TextField(null=True, **now())
+    relationship_type = TextField(null=True, **default("primary"))
+    created_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "NoteEntry"
@@ -53,7 +53,7 @@ class NoteEntryRelationship(FrameworkModel):
         Entry, column_name="entry_id", on_delete="CASCADE", index=False, backref="note_relationships"
     )
     is_primary = pw.IntegerField(null=True, **default(0))
-    created_at = pw.TextField(null=True, **now())
+    created_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "NoteEntryRelationship"

@@ -7,6 +7,7 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -23,7 +24,7 @@ class SchemaMigration(FrameworkModel):
     migration_name = TextKeyField(unique=True)
     applied_at = TimestampField(null=True, **now())
     success = BooleanField(null=True, **default(True))
-    error_message = pw.TextField(null=True)
+    error_message = TextField(null=True)
     execution_time_ms = pw.IntegerField(null=True)
 
     class Meta:

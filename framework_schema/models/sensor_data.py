@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
-from framework_schema.fields import AutoIncrementField, TextKeyField, default, index, now
+from framework_schema.fields import AutoIncrementField, TextField, TextKeyField, default, index, now
 from framework_schema.models.base import FrameworkModel
 from framework_schema.models.entries import Entry
 
@@ -14,9 +14,9 @@ class SensorData(FrameworkModel):
 
     id = AutoIncrementField()
     entry = pw.ForeignKeyField(Entry, column_name="entry_id", on_delete="CASCADE", index=False, backref="sensor_data")
-    sensor_type = pw.TextField()
-    value = pw.TextField()
-    recorded_at = pw.TextField(null=True, **now())
+    sensor_type = TextField()
+    value = TextField()
+    recorded_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "SensorData"
@@ -27,12 +27,12 @@ class SharedSensorData(FrameworkModel):
 
     id = AutoIncrementField()
     sensor_type = TextKeyField()
-    value = pw.TextField()
+    value = TextField()
     recorded_at = TextKeyField(null=True, **now())
-    source_type = pw.TextField(null=True, **default("manual"))
-    source_id = pw.TextField(null=True)
-    metadata = pw.TextField(null=True, **default("{}"))
-    created_at = pw.TextField(null=True, **now())
+    source_type = TextField(null=True, **default("manual"))
+    source_id = TextField(null=True)
+    metadata = TextField(null=True, **default("{}"))
+    created_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "SharedSensorData"
@@ -61,10 +61,10 @@ class SensorDataEntryRanges(FrameworkModel):
         index=False,
         backref="ranges_ending",
     )
-    link_type = pw.TextField(null=True, **default("primary"))
-    created_at = pw.TextField(null=True, **now())
-    updated_at = pw.TextField(null=True, **now())
-    metadata = pw.TextField(null=True, **default("{}"))
+    link_type = TextField(null=True, **default("primary"))
+    created_at = TextField(null=True, **now())
+    updated_at = TextField(null=True, **now())
+    metadata = TextField(null=True, **default("{}"))
 
     class Meta:
         table_name = "SensorDataEntryRanges"
@@ -90,8 +90,8 @@ class SensorDataEntryLinks(FrameworkModel):
         backref="entry_links",
     )
     entry = pw.ForeignKeyField(Entry, column_name="entry_id", on_delete="CASCADE", index=False, backref="sensor_links")
-    link_type = pw.TextField(null=True, **default("primary"))
-    created_at = pw.TextField(null=True, **now())
+    link_type = TextField(null=True, **default("primary"))
+    created_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "SensorDataEntryLinks"
@@ -107,9 +107,9 @@ class SensorDataRangeFunctions(FrameworkModel):
 
     id = AutoIncrementField()
     function_name = TextKeyField(unique=True)
-    description = pw.TextField(null=True)
-    sql_template = pw.TextField()
-    created_at = pw.TextField(null=True, **now())
+    description = TextField(null=True)
+    sql_template = TextField()
+    created_at = TextField(null=True, **now())
 
     class Meta:
         table_name = "SensorDataRangeFunctions"

@@ -7,6 +7,7 @@ import peewee as pw
 from framework_schema.fields import (
     AutoIncrementField,
     BooleanField,
+    TextField,
     TextKeyField,
     TimestampField,
     default,
@@ -20,7 +21,7 @@ class Unit(FrameworkModel):
 
     id = AutoIncrementField()
     name = TextKeyField(unique=True)
-    category = pw.TextField()
+    category = TextField()
     display_order = pw.IntegerField(null=True, **default(0))
     is_active = BooleanField(null=True, **default(1))
     created_at = TimestampField(null=True, **now())

@@ -1,0 +1,470 @@
+"""MariaDB and MySQL: GET_LOCK for the run, and a journal, for no transaction undoes DDL there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.dialects import Scratch
+from framework_schema.errors import Locked, SchemaError
+from framework_schema.server import (
+    LOCK_WAIT,
+    PAUSE,
+    READS,
+    Attended,
+    Run,
+    ServerDialect,
+    forgiving,
+    poll,
+    refuse_open_transaction,
+)
+from framework_schema.server_ddl import MysqlGrammar
+from framework_schema.server_snapshot import MysqlReader, my_quote
+
+SCRATCH = "framework_schema_scratch_"
+COMMITS = re.compile(
+    r"\s*(CREATE(?!\s+TEMPORARY)|ALTER|DROP(?!\s+TEMPORARY)|RENAME|TRUNCATE|LOCK|UNLOCK|ANALYZE|OPTIMIZE|REPAIR"
+    r"|GRANT|REVOKE)\b",
+    re.I,
+)
+"""Statements that commit what went before: https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/"""
+
+LOCK_TIMEOUT = 1205
+NO_SAVEPOINT = 1305
+NO_TABLE = 1146
+IS_THERE = {1007, 1050, 1060, 1061, 1068, 1826}
+IS_GONE = {1008, 1051, 1091, 1146}
+"""What the server says of a statement that had run already, though we were killed before we knew."""
+
+
+class HalfDone(SchemaError):
+    """A script that failed where DDL cannot be undone; says what stands."""
+
+
+class OwnMysql(Attended, pw.MySQLDatabase):
+    """A plain connection of ours to MariaDB or MySQL: strict, and with short waits for locks.
+
+    Without strict mode a value that does not fit is cut without a word.
+    """
+
+    def __init__(self, database: str | None, **kwargs: Any) -> None:
+        # FOUND_ROWS: an UPDATE that changes nothing still tells how many rows it met, as on other engines.
+        super().__init__(database, **{**kwargs, "client_flag": int(kwargs.get("client_flag", 0)) | 2})
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(REPLACE(REPLACE(@@sql_mode, 'ANSI_QUOTES', ''), "
+                "'NO_BACKSLASH_ESCAPES', ''), ''), 'STRICT_ALL_TABLES'), "
+                f"lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}"
+            )
+        return connection
+
+
+    def get_primary_keys(self, table: str, schema: str | None = None) -> list[str]:
+        """Return none for a table that is not there, as the other engines do."""
+        with _absent_is_empty() as found:
+            found += super().get_primary_keys(table, schema)
+        return found
+
+    def get_indexes(self, table: str, schema: str | None = None) -> list[Any]:
+        """Return none for a table that is not there, as the other engines do."""
+        with _absent_is_empty() as found:
+            found += super().get_indexes(table, schema)
+        return found
+
+
+@contextmanager
+def _absent_is_empty() -> Iterator[list[Any]]:
+    found: list[Any] = []
+    try:
+        yield found
+    except pw.DatabaseError as error:
+        if _number(error) != NO_TABLE:
+            raise
+
+
+class MysqlDialect(ServerDialect):
+    """MariaDB and MySQL."""
+
+    name = "mariadb"
+    ddl_rolls_back = False
+    grammar = MysqlGrammar()
+    reader = MysqlReader
+
+    @contextmanager
+    def exclusive(self, database: pw.Database, name: str) -> Iterator[None]:
+        """Hold GET_LOCK, whose names are the whole server's and at most 64 characters, and no transaction.
+
+        It survives commits and ends with the connection: https://mariadb.com/kb/en/get_lock/.
+        """
+        refuse_open_transaction(database, name)
+        lock = _lock_name(database)
+        if not poll(lambda: _one(database, "SELECT GET_LOCK(%s, 0)", lock) == 1, _wait(database)):
+            raise Locked(name, _holder(database, lock), "Try again when it is done, or wait longer (--timeout).")
+        try:
+            with _attended(database, patient(database)):
+                yield
+        finally:
+            if not database.is_closed():
+                with forgiving():
+                    database.execute_sql("SELECT RELEASE_LOCK(%s)", (lock,))
+
+    @contextmanager
+    def step(self, database: pw.Database, key: str) -> Iterator[None]:
+        """Keep a journal of the script's own statements, so that a second run goes on where this one stopped.
+
+        Data is written in a transaction; DDL commits it, together with the
+        journal's record of it, and a new one begins.
+        """
+        journal = Journal(database, key)
+        with _attended(database, journal.attend), journal.open():
+            try:
+                with _refusing(database, key):
+                    yield
+            except (Exception, SystemExit) as error:
+                journal.give_up()
+                if journal.stands:
+                    raise HalfDone(journal.told(error)) from error
+                raise
+            journal.finish()
+
+    def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Undo nothing: one DDL statement is whole or not at all, and the next run sees what is there."""
+        return nullcontext()
+
+    def own_statements(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Tell the journal of the script, if one is open, that what follows converges by itself."""
+        journal = Journal.of(database)
+        return journal.converging() if journal else nullcontext()
+
+    def schema_version(self, database: pw.Database) -> str:
+        """Hash the columns, indexes, constraints and triggers: the server keeps no number for the schema."""
+        database.execute_sql("SET SESSION group_concat_max_len = 16777216")
+        return hashlib.sha256(str(database.execute_sql(VERSION).fetchall()).encode()).hexdigest()[:32]
+
+    def scratch(self, database: pw.Database) -> Scratch:
+        """Return a database of its own that is dropped afterwards."""
+        if database.is_closed():
+            with database.connection_context():
+                key = _settings(database)
+        else:
+            key = _settings(database)
+        return Scratch(f"{self.name}:{key}", lambda: self._scratch(database))
+
+    @contextmanager
+    def _scratch(self, database: pw.Database) -> Iterator[pw.Database]:
+        """Make it like the live one; a lock of its name tells the living from what a killed process left."""
+        from framework_schema.databases import clone
+
+        name = SCRATCH + uuid.uuid4().hex[:16]
+        made = clone(database)
+        with made.connection_context():
+            charset, collation = made.execute_sql("SELECT @@character_set_database, @@collation_database").fetchone()
+            _sweep(made)
+            made.execute_sql("SELECT GET_LOCK(%s, 0)", (name,))
+            made.execute_sql(f"CREATE DATABASE {my_quote(name)} CHARACTER SET {charset} COLLATE {collation}")
+            try:
+                made.execute_sql(f"USE {my_quote(name)}")
+                yield made
+            finally:
+                made.execute_sql(f"DROP DATABASE IF EXISTS {my_quote(name)}")
+
+
+class Journal:
+    """What of one script has been committed, told by the text and values of its statements.
+
+    The record is kept in the events, kind ``progress``: ``done`` holds the
+    digests of what is committed with it, ``doubt`` the one DDL statement that
+    was about to run. It ends where the script is recorded, so a script that
+    was rolled back begins anew. Statements of operations that look before they
+    act are not kept: the database itself tells what of them is done.
+    """
+
+    def __init__(self, database: pw.Database, key: str) -> None:
+        self.database, self.key = database, key
+        self.done: Counter[str] = Counter()
+        self.doubt: str | None = None
+        self.committed: list[str] = []
+        self.pending: list[str] = []
+        self.stands: list[str] = []
+        self.is_own = False
+        self.events = getattr(database, "journal_table", None) or "schema_migration_events"
+
+    @staticmethod
+    def of(database: pw.Database) -> Journal | None:
+        """Return the journal that watches this connection."""
+        attendant = database.attendant if isinstance(database, Attended) else None
+        found = getattr(attendant, "__self__", None)
+        return found if isinstance(found, Journal) else None
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Read what earlier attempts did, and begin a transaction."""
+        self._read()
+        with self._unwatched():
+            was = _transactions(self.database)
+            self.database.begin()
+            was.append(pw._transaction(self.database))  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            was.pop()
+
+    @contextmanager
+    def converging(self) -> Iterator[None]:
+        """Mark what follows as statements that need no journal."""
+        was, self.is_own = self.is_own, True
+        try:
+            yield
+        finally:
+            self.is_own = was
+
+    def attend(self, sql: str, params: Any, run: Run) -> Any:
+        """Skip what is done; record what is about to be committed; begin anew after DDL."""
+        if READS.match(sql):
+            return self._read_or_savepoint(sql, params, run)
+        digest = _digest(sql, params)
+        if not self.is_own and self.done[digest] > 0:
+            self.done[digest] -= 1
+            self.stands.append(_short(sql))
+            return _Skipped()
+        if COMMITS.match(sql):
+            return self._ddl(sql, params, digest, run)
+        cursor = patient(self.database)(sql, params, run)
+        if not self.is_own:
+            self.pending.append(digest)
+        return cursor
+
+    @staticmethod
+    def _read_or_savepoint(sql: str, params: Any, run: Run) -> Any:
+        """Let go of a savepoint that DDL has ended with its transaction."""
+        try:
+            return run(sql, params)
+        except pw.DatabaseError as error:
+            if _number(error) != NO_SAVEPOINT:
+                raise
+            return _Skipped()
+
+    def _ddl(self, sql: str, params: Any, digest: str, run: Run) -> Any:
+        in_doubt = digest == self.doubt and not self.is_own
+        if self.pending or self.committed or not self.is_own:
+            self._record(run, None if self.is_own else digest)
+        try:
+            cursor = patient(self.database)(sql, params, run)
+        except pw.DatabaseError as error:
+            run("BEGIN", None)
+            if not (in_doubt and _number(error) in IS_THERE | IS_GONE):
+                if not self.is_own:
+                    self._record(run, None)
+                    run("COMMIT", None)
+                    run("BEGIN", None)
+                raise
+            cursor = _Skipped()
+        else:
+            run("BEGIN", None)
+        self.doubt = None
+        self.stands.append(_short(sql))
+        if not self.is_own:
+            self.committed.append(digest)
+        return cursor
+
+    def finish(self) -> None:
+        """Commit the script's data with the record of it."""
+        with self._unwatched():
+            if self.pending or self.committed:
+                self._record(self._run, None)
+            self._run("COMMIT", None)
+
+    def give_up(self) -> None:
+        """Undo the data since the last DDL, and record the DDL that stands."""
+        with self._unwatched(), forgiving():
+            self._run("ROLLBACK", None)
+            self.pending = []
+            if self.committed:
+                self._record(self._run, None)
+
+    def told(self, error: BaseException) -> str:
+        """Say what failed and what stands."""
+        shown = "; ".join(self.stands[-5:])
+        more = f" and {len(self.stands) - 5} before" if len(self.stands) > 5 else ""
+        return (
+            f"{type(error).__name__}: {error}. MariaDB and MySQL cannot undo DDL, so this stands: {shown}{more}."
+            " The data written after it was undone; the next run goes on from there"
+        )
+
+    def _record(self, run: Run, doubt: str | None) -> None:
+        detail = json.dumps({"done": self.committed + self.pending, "doubt": doubt})
+        run(
+            f"INSERT INTO {my_quote(self.events)} (at, kind, migration_name, outcome, detail, host, process, "
+            "package_version) VALUES (UTC_TIMESTAMP(), 'progress', %s, 'ok', %s, '', 0, '')",
+            (self.key, detail),
+        )
+        self.committed, self.pending = [], []
+
+    def _read(self) -> None:
+        with self._unwatched():
+            table = my_quote(self.events)
+            rows = self.database.execute_sql(
+                f"SELECT detail FROM {table} WHERE kind = 'progress' AND migration_name = %s AND id > "
+                f"(SELECT COALESCE(MAX(id), 0) FROM {table} WHERE migration_name = %s AND outcome = 'ok' "
+                "AND kind <> 'progress') ORDER BY id",
+                (self.key, self.key),
+            ).fetchall()
+        for (detail,) in rows:
+            found = json.loads(detail)
+            self.done.update(found["done"])
+            self.doubt = found["doubt"]
+
+    def _run(self, sql: str, params: Any) -> Any:
+        return self.database.execute_sql(sql, params)
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        assert isinstance(self.database, Attended)
+        was, self.database.refusing = self.database.refusing, None
+        try:
+            with self.database.attended(None):
+                yield
+        finally:
+            self.database.refusing = was
+
+
+class _Skipped:
+    """The cursor of a statement that ran in an earlier attempt."""
+
+    description: tuple[Any, ...] = ()
+    rowcount = 0
+    lastrowid = 0
+
+    def fetchone(self) -> None:
+        """Have no row."""
+
+    def fetchall(self) -> list[Any]:
+        """Have no rows."""
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def patient(database: pw.Database) -> Any:
+    """Return an attendant that tries a statement again, with pauses, when a lock was not to be had in time."""
+
+    def attend(sql: str, params: Any, run: Run) -> Any:
+        end = time.monotonic() + _wait(database)
+        while True:
+            try:
+                return run(sql, params)
+            except pw.DatabaseError as error:
+                if _number(error) != LOCK_TIMEOUT or time.monotonic() >= end:
+                    raise
+                time.sleep(PAUSE)
+
+    return attend
+
+
+def _attended(database: pw.Database, attendant: Any) -> AbstractContextManager[None]:
+    assert isinstance(database, Attended)
+    return database.attended(attendant)
+
+
+def _refusing(database: pw.Database, key: str) -> AbstractContextManager[None]:
+    assert isinstance(database, Attended)
+    return database.refuses(key)
+
+
+def _transactions(database: pw.Database) -> list[Any]:
+    found: list[Any] = database._state.transactions
+    return found
+
+
+def _wait(database: pw.Database) -> float:
+    return database.wait if isinstance(database, Attended) else 30
+
+
+def _one(database: pw.Database, sql: str, *params: Any) -> Any:
+    return database.execute_sql(sql, params or None).fetchone()[0]
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the server's error number."""
+    for found in (error, getattr(error, "orig", None), error.__cause__, error.__context__):
+        args = getattr(found, "args", ())
+        if args and isinstance(args[0], int):
+            return args[0]
+    return None
+
+
+def _digest(sql: str, params: Any) -> str:
+    return hashlib.sha256(f"{' '.join(sql.split())}\0{params!r}".encode()).hexdigest()[:20]
+
+
+def _short(sql: str) -> str:
+    text = " ".join(sql.split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _lock_name(database: pw.Database) -> str:
+    name = str(_one(database, "SELECT DATABASE()"))
+    return "framework_schema:" + hashlib.sha256(name.encode()).hexdigest()[:40]
+
+
+def _holder(database: pw.Database, lock: str) -> str:
+    pid = _one(database, "SELECT IS_USED_LOCK(%s)", lock)
+    who = f": server connection {pid}" if pid is not None else ""
+    return f"another process migrates it and did not finish in time{who}"
+
+
+def _settings(database: pw.Database) -> str:
+    """Return all of the server and the database that changes what a script makes."""
+    row = database.execute_sql(
+        "SELECT version(), @@character_set_database, @@collation_database, @@sql_mode, @@lower_case_table_names"
+    ).fetchone()
+    return ":".join(map(str, row))
+
+
+def _sweep(database: pw.Database) -> None:
+    """Drop scratch databases whose maker was killed: nobody holds the lock of their name."""
+    mark = SCRATCH.replace("_", "\\_") + "%"
+    names = database.execute_sql(
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", (mark,)
+    )
+    for (name,) in names.fetchall():
+        if _one(database, "SELECT GET_LOCK(%s, 0)", name) == 1:
+            try:
+                database.execute_sql(f"DROP DATABASE IF EXISTS {my_quote(name)}")
+            finally:
+                database.execute_sql("SELECT RELEASE_LOCK(%s)", (name,))
+
+
+VERSION = """
+SELECT 'c', MD5(GROUP_CONCAT(CONCAT_WS('|', table_name, column_name, column_type, is_nullable, column_default, extra,
+    collation_name, generation_expression) ORDER BY table_name, ordinal_position))
+FROM information_schema.columns WHERE table_schema = DATABASE()
+UNION ALL SELECT 'i', MD5(GROUP_CONCAT(CONCAT_WS('|', table_name, index_name, non_unique, seq_in_index, column_name,
+    collation) ORDER BY table_name, index_name, seq_in_index))
+FROM information_schema.statistics WHERE table_schema = DATABASE()
+UNION ALL SELECT 'k', MD5(GROUP_CONCAT(CONCAT_WS('|', table_name, constraint_name, constraint_type)
+    ORDER BY table_name, constraint_name))
+FROM information_schema.table_constraints WHERE table_schema = DATABASE()
+UNION ALL SELECT 'f', MD5(GROUP_CONCAT(CONCAT_WS('|', table_name, constraint_name, delete_rule, update_rule,
+    referenced_table_name) ORDER BY table_name, constraint_name))
+FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()
+UNION ALL SELECT 't', MD5(GROUP_CONCAT(CONCAT_WS('|', trigger_name, action_timing, action_statement)
+    ORDER BY trigger_name))
+FROM information_schema.triggers WHERE trigger_schema = DATABASE()
+"""

@@ -1,0 +1,318 @@
+"""PostgreSQL: an advisory lock for the run, a transaction for each script. And CockroachDB, which speaks it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import peewee as pw
+from playhouse.cockroachdb import CockroachDatabase
+
+from framework_schema.dialects import Scratch
+from framework_schema.errors import CommitRefused, Locked, Unreadable
+from framework_schema.server import (
+    LOCK_WAIT,
+    PAUSE,
+    READS,
+    Attended,
+    Run,
+    ServerDialect,
+    forgiving,
+    poll,
+    refuse_open_transaction,
+)
+from framework_schema.server_ddl import PostgresGrammar
+from framework_schema.server_snapshot import PostgresReader, pg_quote
+
+LOCK_CLASS = 0x66736368
+"""First half of the advisory lock's key, "fsch"; the second is a hash of the schema's name."""
+
+NO_SESSION = (
+    "a proxy between us and PostgreSQL hands statements of one connection to several servers (pgbouncer in"
+    " transaction or statement mode), so that no lock holds"
+)
+DIRECTLY = "Give the URL of the server itself, or of a pool in session mode, for migrations."
+
+
+class OwnPostgres(Attended, pw.PostgresqlDatabase):
+    """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed."""
+
+    def __init__(self, database: str | None, **kwargs: Any) -> None:
+        super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
+
+
+class OwnCockroach(Attended, CockroachDatabase):
+    """A plain connection of ours to CockroachDB."""
+
+    def __init__(self, database: str | None, **kwargs: Any) -> None:
+        super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
+
+
+class RunTransaction(pw._transaction):  # type: ignore[misc, name-defined]
+    """The transaction that is open for all of a run, and is committed between scripts.
+
+    A script's work and its row in the history are written one after the other;
+    what ends both is the beginning of the next script, or the end of the run.
+    """
+
+    def __init__(self, database: pw.Database, check: Callable[[], None]) -> None:
+        super().__init__(database)
+        self.check = check
+
+    def _build_ctx(self) -> RunTransaction:
+        return type(self)(self.db, self.check)
+
+    def next_script(self) -> None:
+        """Commit what the script before did and its row, and begin anew."""
+        self.commit()
+        self.check()
+
+
+class PostgresDialect(ServerDialect):
+    """PostgreSQL."""
+
+    name = "postgresql"
+    ddl_rolls_back = True
+    grammar = PostgresGrammar()
+    reader = PostgresReader
+
+    @contextmanager
+    def exclusive(self, database: pw.Database, name: str) -> Iterator[None]:
+        """Hold a session's advisory lock, and a transaction that each script's beginning commits.
+
+        The lock ends with the session, so a killed process leaves nothing:
+        https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS.
+        It is the schema's, whatever the history's table is called.
+        """
+        refuse_open_transaction(database, name)
+        with self._locked(database, name) as check:
+            database.execute_sql(f"SET lock_timeout = '{LOCK_WAIT}s'")
+            with patient(database), RunTransaction(database, check):
+                yield
+
+    @contextmanager
+    def _locked(self, database: pw.Database, name: str) -> Iterator[Callable[[], None]]:
+        """Take the lock, refuse a connection on which it does not hold, give it back."""
+        half = _half_key(database)
+
+        def taken() -> bool:
+            return bool(_one(database, "SELECT pg_try_advisory_lock(%s, %s)", LOCK_CLASS, half))
+
+        if not poll(taken, _wait(database)):
+            raise Locked(name, _holder(database, half), "Try again when it is done, or wait longer (--timeout).")
+        pid = _one(database, "SELECT pg_backend_pid()")
+
+        def check() -> None:
+            if not _holds(database, half, pid):
+                raise Unreadable(name, NO_SESSION, DIRECTLY)
+
+        try:
+            check()
+            yield check
+        finally:
+            if not database.is_closed():
+                with forgiving():
+                    database.execute_sql("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, half))
+
+    @contextmanager
+    def step(self, database: pw.Database, key: str) -> Iterator[None]:
+        """Begin the script's transaction; undo it, and nothing else, when the script fails."""
+        top = database.top_transaction()
+        if isinstance(top, RunTransaction):
+            top.next_script()
+        before = _one(database, "SELECT txid_current()") if self.name == "postgresql" else None
+        with database.savepoint():
+            with _refusing(database, key):
+                yield
+            if before is not None and _one(database, "SELECT txid_current()") != before:
+                raise CommitRefused(f"{key} ended the runner's transaction. Remove what commits or rolls back.")
+
+    def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Put a savepoint around it."""
+        return database.savepoint() if database.in_transaction() else database.atomic()
+
+    def schema_version(self, database: pw.Database) -> str:
+        """Hash which catalog rows there are and who wrote each last: ``xmin`` changes with every ALTER."""
+        return str(_one(database, VERSION))
+
+    def scratch(self, database: pw.Database) -> Scratch:
+        """Return a schema of its own in a transaction that is rolled back."""
+        version = getattr(database, "server_version", None)
+        return Scratch(f"{self.name}:{version}", lambda: self._scratch(database))
+
+    @contextmanager
+    def _scratch(self, database: pw.Database) -> Iterator[pw.Database]:
+        from framework_schema.databases import clone
+
+        copy, name = clone(database), f"framework_schema_{os.getpid()}_{time.monotonic_ns()}"
+        with copy.connection_context(), copy.transaction() as undone:
+            try:
+                copy.execute_sql(f"CREATE SCHEMA {pg_quote(name)}")
+                copy.execute_sql(f"SET LOCAL search_path = {pg_quote(name)}")
+                yield copy
+            finally:
+                undone.rollback()
+
+
+class CockroachDialect(PostgresDialect):
+    """CockroachDB; tested against a stand-in, PostgreSQL under ``CockroachDatabase``, and never the real one.
+
+    Its advisory locks hold nothing (cockroachdb/cockroach#13546), so a row is
+    locked instead, by a second connection, for as long as the run lasts.
+    """
+
+    name = "cockroachdb"
+
+    @contextmanager
+    def _locked(self, database: pw.Database, name: str) -> Iterator[Callable[[], None]]:
+        from framework_schema.databases import clone
+
+        holder = clone(database)
+        table = pg_quote("framework_schema_lock")
+        with holder.connection_context():
+            holder.execute_sql(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY)")
+            holder.execute_sql(f"INSERT INTO {table} (id) VALUES (1) ON CONFLICT (id) DO NOTHING")
+            with holder.transaction() as held:
+                if not poll(lambda: _locks_row(holder, held, table), _wait(database)):
+                    raise Locked(name, "another process migrates it", "Try again when it is done (--timeout).")
+                try:
+                    yield lambda: None
+                finally:
+                    held.rollback()
+
+    def schema_version(self, database: pw.Database) -> str:
+        """Hash the columns and indexes."""
+        return str(_one(database, COCKROACH_VERSION))
+
+
+@contextmanager
+def patient(database: pw.Database) -> Iterator[None]:
+    """Let a statement that cannot have a lock in time be tried again, with pauses, up to the connection's timeout.
+
+    Between two tries nothing of it waits in the table's queue, so readers pass.
+    """
+
+    def attend(sql: str, params: Any, run: Run) -> Any:
+        if READS.match(sql) or not database.in_transaction():
+            return run(sql, params)
+        end = time.monotonic() + _wait(database)
+        while True:
+            run("SAVEPOINT framework_schema_try", None)
+            try:
+                cursor = run(sql, params)
+            except pw.OperationalError as error:
+                run("ROLLBACK TO SAVEPOINT framework_schema_try", None)
+                if _code(error) != "55P03" or time.monotonic() >= end:
+                    raise
+                time.sleep(PAUSE)
+            except pw.PeeweeException:
+                run("ROLLBACK TO SAVEPOINT framework_schema_try", None)
+                raise
+            else:
+                run("RELEASE SAVEPOINT framework_schema_try", None)
+                return cursor
+
+    with database.attended(attend) if isinstance(database, Attended) else _nothing():
+        yield
+
+
+@contextmanager
+def _refusing(database: pw.Database, key: str) -> Iterator[None]:
+    if isinstance(database, Attended):
+        with database.refuses(key):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _wait(database: pw.Database) -> float:
+    return database.wait if isinstance(database, Attended) else 30
+
+
+def _one(database: pw.Database, sql: str, *params: Any) -> Any:
+    return database.execute_sql(sql, params or None).fetchone()[0]
+
+
+def _code(error: BaseException) -> str | None:
+    """Return the SQLSTATE of a driver's error, wrapped by Peewee."""
+    for found in (getattr(error, "orig", None), error.__cause__, error.__context__, error):
+        code = getattr(found, "sqlstate", None) or getattr(found, "pgcode", None)
+        if code:
+            return str(code)
+    return None
+
+
+def _half_key(database: pw.Database) -> int:
+    """Hash the schema; the database is in the key of every advisory lock already."""
+    schema = str(_one(database, "SELECT current_schema()"))
+    return int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big", signed=True)
+
+
+def _holds(database: pw.Database, half: int, pid: int) -> bool:
+    """Tell whether the lock is held by the server process that answers now, and it is the first one still."""
+    held = _one(
+        database,
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() "
+        "AND pid = %s AND classid::bigint = %s AND objid::bigint = %s AND objsubid = 2",
+        pid, LOCK_CLASS, half % 2**32,
+    )  # fmt: skip
+    return bool(held)
+
+
+def _holder(database: pw.Database, half: int) -> str:
+    """Name who has the lock."""
+    row = database.execute_sql(
+        "SELECT a.pid, a.application_name, a.client_addr::text, a.backend_start::text FROM pg_locks l "
+        "JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database "
+        "WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database() "
+        "AND l.classid::bigint = %s AND l.objid::bigint = %s AND l.objsubid = 2",
+        (LOCK_CLASS, half % 2**32),
+    ).fetchone()
+    if row is None:
+        return "another process migrates it and did not finish in time"
+    pid, application, address, since = row
+    who = ", ".join(part for part in (application, address and f"from {address}", f"since {since}") if part)
+    return f"another process migrates it and did not finish in time: server process {pid} ({who})"
+
+
+def _locks_row(holder: pw.Database, held: Any, table: str) -> bool:
+    try:
+        holder.execute_sql(f"SELECT id FROM {table} WHERE id = 1 FOR UPDATE NOWAIT")
+    except pw.OperationalError:
+        held.rollback()
+        return False
+    return True
+
+
+VERSION = """
+SELECT md5(coalesce(string_agg(fact, ',' ORDER BY fact), '')) FROM (
+    WITH here AS (
+        SELECT c.oid, c.xmin, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = current_schema()
+    )
+    SELECT 'c' || oid || ':' || xmin AS fact FROM here
+    UNION ALL SELECT 'a' || attrelid || '.' || attnum || ':' || a.xmin FROM pg_attribute a JOIN here ON oid = attrelid
+        WHERE relkind IN ('r', 'p') AND attnum > 0
+    UNION ALL SELECT 'd' || d.oid || ':' || d.xmin FROM pg_attrdef d JOIN here ON here.oid = adrelid
+    UNION ALL SELECT 'k' || k.oid || ':' || k.xmin FROM pg_constraint k JOIN here ON here.oid = conrelid
+    UNION ALL SELECT 'i' || indexrelid || ':' || i.xmin FROM pg_index i JOIN here ON oid = indrelid
+    UNION ALL SELECT 't' || t.oid || ':' || t.xmin FROM pg_trigger t JOIN here ON here.oid = tgrelid
+) AS facts
+"""
+
+COCKROACH_VERSION = """
+SELECT md5(coalesce(string_agg(fact, ',' ORDER BY fact), '')) FROM (
+    SELECT table_name || '.' || column_name || ':' || data_type || is_nullable || coalesce(column_default, '') AS fact
+    FROM information_schema.columns WHERE table_schema = current_schema()
+    UNION ALL SELECT tablename || '.' || indexname || indexdef FROM pg_indexes WHERE schemaname = current_schema()
+) AS facts
+"""

@@ -1,0 +1,177 @@
+"""What PostgreSQL and MySQL have in common: a connection that watches its statements, and the dialect's frame."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.alignment import Alignment
+from framework_schema.dialects import Dialect
+from framework_schema.errors import CommitRefused, PlanRefused
+from framework_schema.operations import Operations
+from framework_schema.rebuild import Violation
+from framework_schema.server_alignment import ServerAlignment
+from framework_schema.server_ddl import Grammar
+from framework_schema.server_operations import ServerOperations
+from framework_schema.server_snapshot import Reader
+from framework_schema.snapshot import Snapshot
+
+LOCK_WAIT = 2
+"""Seconds that one statement waits for a table's lock: behind a waiting ALTER all later readers wait too."""
+
+PAUSE = 0.5
+"""Seconds between two tries, in which those readers get their turn."""
+
+POLL = 0.1
+"""Seconds between two looks at the migration lock."""
+
+ENDS_TRANSACTION = re.compile(r"\s*(BEGIN|START\s+TRANSACTION|COMMIT|ROLLBACK(?!\s+TO)|END|ABORT)\b", re.I)
+READS = re.compile(r"\s*(SELECT|SHOW|SET|EXPLAIN|SAVEPOINT|RELEASE|ROLLBACK|DESC)\b", re.I)
+
+Run = Callable[[str, Any], Any]
+Attendant = Callable[[str, Any, Run], Any]
+
+
+class Attended:
+    """A database whose statements pass an attendant, who may refuse, repeat or record them.
+
+    ``wait`` is how long, in seconds, to wait for other connections in all.
+    ``attendant`` is set for the time of a script, ``on_statement`` for a dry run.
+    """
+
+    wait: float = 30
+    attendant: Attendant | None = None
+    refusing: str | None = None
+    on_statement: Callable[[str, Any], None] | None = None
+    journal_table: str | None = None
+    """The events' table of the history at hand, where MySQL's journal is kept."""
+
+    def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
+        """Run a statement, past the attendant if there is one."""
+        if self.refusing is not None and ENDS_TRANSACTION.match(sql):
+            self._refuse(sql.split()[0].upper())
+        if self.on_statement is not None and not READS.match(sql):
+            self.on_statement(sql, params)
+
+        def run(sql: str, params: Any) -> Any:
+            return super(Attended, self).execute_sql(sql, params, *args)  # type: ignore[misc]
+
+        return run(sql, params) if self.attendant is None else self.attendant(sql, params, run)
+
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        """Begin, unless a script asks."""
+        self._refuse("BEGIN")
+        super().begin(*args, **kwargs)  # type: ignore[misc]
+
+    def commit(self) -> None:
+        """Commit, unless a script asks."""
+        self._refuse("COMMIT")
+        super().commit()  # type: ignore[misc]
+
+    def rollback(self) -> None:
+        """Roll back, unless a script asks."""
+        self._refuse("ROLLBACK")
+        super().rollback()  # type: ignore[misc]
+
+    def _refuse(self, what: str) -> None:
+        if self.refusing is not None:
+            raise CommitRefused(
+                f"{self.refusing} calls {what}, which would cut its work from its record; a migration runs in a"
+                " transaction of the runner's. Remove the call, or write `atomic = False` in the script if a"
+                " statement refuses a transaction."
+            )
+
+    @contextmanager
+    def refuses(self, key: str) -> Iterator[None]:
+        """Refuse BEGIN, COMMIT and ROLLBACK in the body."""
+        was, self.refusing = self.refusing, key
+        try:
+            yield
+        finally:
+            self.refusing = was
+
+    @contextmanager
+    def attended(self, attendant: Attendant | None) -> Iterator[None]:
+        """Let another attendant watch the body; None for none."""
+        was, self.attendant = self.attendant, attendant
+        try:
+            yield
+        finally:
+            self.attendant = was
+
+
+class ServerDialect(Dialect):
+    """The frame; a subclass brings the grammar, the reader, the lock and the transaction."""
+
+    grammar: Grammar
+    reader: type[Reader]
+
+    @abstractmethod
+    def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Undo what the body did when it fails, as far as the engine can."""
+
+    def own_statements(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Surround statements that converge by themselves; a script's own may need a journal."""
+        return nullcontext()
+
+    def check_health(self, database: pw.Database, name: str) -> None:
+        """Trust the server, which checks its pages itself."""
+
+    def violations(self, database: pw.Database) -> Counter[Violation]:
+        """Know none: a server refuses a row that breaks a key."""
+        return Counter()
+
+    def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
+        """Read the catalogs."""
+        return self.reader(database, table).read(structural)
+
+    def operations(self, database: pw.Database) -> Operations:
+        """Return the operations with native ALTERs."""
+        return ServerOperations(
+            database,
+            self.grammar,
+            lambda table: self.snapshot(database, table=table),
+            lambda: self.own_statements(database),
+        )
+
+    def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
+        """Add, alter, repair."""
+        work = ServerAlignment(
+            database,
+            self.grammar,
+            expected,
+            lambda: self.snapshot(database, structural=True),
+            lambda: self.attempt(database),
+        )
+        return work.run(strict=strict, repair=repair)
+
+
+def refuse_open_transaction(database: pw.Database, name: str) -> None:
+    """Raise ``PlanRefused`` when a transaction is open on this connection."""
+    if database.in_transaction():
+        raise PlanRefused(f"{name}: a transaction is open on this connection. Nothing was run. Commit it first.")
+
+
+def poll(look: Callable[[], bool], wait: float) -> bool:
+    """Look until it is so or the time is up; looks at least once."""
+    end = time.monotonic() + wait
+    while not look():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(min(POLL, max(0.0, end - time.monotonic())))
+    return True
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Let what fails on the way out not hide why we go."""
+    with contextlib.suppress(pw.PeeweeException):
+        yield

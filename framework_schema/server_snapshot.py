@@ -1,0 +1,523 @@
+"""The schema of a PostgreSQL, CockroachDB or MySQL database, read from its catalogs.
+
+Names are keys as the engine compares them: PostgreSQL's as they are, MySQL's
+columns and indexes folded. Expressions are the engine's own text, so they are
+comparable between databases of one server.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.ddl import fold
+from framework_schema.fields import flag_of
+from framework_schema.snapshot import Column, ForeignKey, Index, Snapshot, Table
+
+CAST_LITERAL = re.compile(r"('(?:[^']|'')*')::[\w ]+(?:\(\d+\))?")
+"""A literal with the cast that PostgreSQL writes behind it."""
+
+ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+FLAG = re.compile(r"case when (.*) then 1 end", re.I | re.S)
+
+
+@dataclass(frozen=True)
+class ServerTable(Table):
+    """A table of a server.
+
+    ``auto`` is the column that counts by itself. ``constraint_names`` tells what
+    a foreign key (its ``ForeignKey``), a CHECK (its text) or a unique (its set
+    of columns; only where it is a constraint and no mere index) is called.
+    ``inline_checks`` are the CHECKs that belong to a column's definition, which
+    MySQL drops with it; ``settings`` what stands behind the table's columns.
+    """
+
+    auto: str | None = field(default=None, compare=False)
+    constraint_names: Mapping[Any, str] = field(default_factory=dict, compare=False, repr=False)
+    invalid: frozenset[Any] = field(default=frozenset(), compare=False, repr=False)
+    inline_checks: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    comments: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    settings: str = field(default="", compare=False, repr=False)
+
+
+@dataclass
+class _Parts:
+    """What was read of one table so far."""
+
+    name: str
+    settings: str = ""
+    columns: dict[str, Column] = field(default_factory=dict)
+    comments: dict[str, str] = field(default_factory=dict)
+    auto: str | None = None
+    primary_key: tuple[str, ...] = ()
+    uniques: dict[frozenset[str], str] = field(default_factory=dict)
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
+    inline_checks: dict[str, str] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    triggers: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    names: dict[Any, str] = field(default_factory=dict)
+    invalid: set[Any] = field(default_factory=set)
+
+    def table(self, structural: bool) -> ServerTable:
+        """Return the finished value."""
+        return ServerTable(
+            self.name,
+            self.columns,
+            self.primary_key,
+            frozenset(self.uniques),
+            frozenset(self.foreign_keys) - self.invalid,
+            self.indexes,
+            self.triggers,
+            frozenset(self.checks) - self.invalid,
+            autoincrement=self.auto is not None,
+            is_structural=structural,
+            texts=self.texts,
+            unique_names=self.uniques,
+            auto=self.auto,
+            constraint_names=self.names,
+            invalid=frozenset(self.invalid),
+            inline_checks=self.inline_checks,
+            comments=self.comments,
+            settings=self.settings,
+        )
+
+
+class Reader(ABC):
+    """Reads the schema the connection is in: a handful of queries for all tables."""
+
+    def __init__(self, database: pw.Database, table: str | None = None) -> None:
+        self.database, self.only = database, table
+        self.parts: dict[str, _Parts] = {}
+
+    def read(self, structural: bool) -> Snapshot:
+        """Return the snapshot."""
+        self.read_tables()
+        if self.parts:
+            self.read_columns()
+            self.read_constraints()
+            self.read_indexes()
+            self.read_triggers()
+        tables = {key: parts.table(structural) for key, parts in self.parts.items()}
+        return Snapshot(tables, frozenset() if self.only else self.views())
+
+    def views(self) -> frozenset[str]:
+        """Return the names of the views."""
+        return frozenset(view.name for view in self.database.get_views())
+
+    def rows(self, sql: str, *params: Any) -> list[Any]:
+        """Run a query; a table asked for is the last parameter of each."""
+        found: list[Any] = self.database.execute_sql(sql, tuple(params) or None).fetchall()
+        return found
+
+    def of(self, table: str) -> _Parts | None:
+        """Return the parts of a table by the name the catalog has."""
+        return self.parts.get(self.table_key(table))
+
+    def table_key(self, name: str) -> str:
+        """Return the key of a table's name."""
+        return name
+
+    @abstractmethod
+    def read_tables(self) -> None:
+        """Find the tables."""
+
+    @abstractmethod
+    def read_columns(self) -> None:
+        """Read the columns."""
+
+    @abstractmethod
+    def read_constraints(self) -> None:
+        """Read keys, references, CHECKs, uniques."""
+
+    @abstractmethod
+    def read_indexes(self) -> None:
+        """Read indexes that are no constraints."""
+
+    @abstractmethod
+    def read_triggers(self) -> None:
+        """Read triggers."""
+
+
+class PostgresReader(Reader):
+    """Reads ``pg_catalog`` (https://www.postgresql.org/docs/current/catalogs.html)."""
+
+    HERE = "n.nspname = current_schema()"
+
+    def _which(self, alias: str = "c") -> str:
+        return f"{self.HERE} AND ({self.database.param}::text IS NULL OR {alias}.relname = {self.database.param})"
+
+    def read_tables(self) -> None:
+        """Find ordinary and partitioned tables, without those of extensions."""
+        for (name,) in self.rows(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            f"WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND {self._which()} AND NOT EXISTS "
+            "(SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY c.relname",
+            self.only, self.only,
+        ):  # fmt: skip
+            self.parts[name] = _Parts(name)
+
+    def read_columns(self) -> None:
+        """Read types as ``format_type`` writes them; a serial and an identity are one thing."""
+        for table, name, kind, not_null, default, identity, generated, collation, comment in self.rows(
+            "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+            "pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated, "
+            "CASE WHEN a.attcollation <> t.typcollation THEN l.collname END, col_description(c.oid, a.attnum) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            "JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation "
+            "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+            f"WHERE c.relkind IN ('r', 'p') AND {self._which()} ORDER BY c.relname, a.attnum",
+            self.only, self.only,
+        ):  # fmt: skip
+            parts = self.of(table)
+            if parts is None:
+                continue
+            is_auto = bool(identity) or str(default or "").startswith(("nextval(", "unique_rowid("))
+            if is_auto:
+                parts.auto = name
+            canonical = None if is_auto or generated else _plain(default)
+            parts.columns[name] = Column(
+                name, kind, not not_null, canonical, collation, f"({default}) STORED" if generated else None
+            )
+            if comment:
+                parts.comments[name] = comment
+
+    def read_constraints(self) -> None:
+        """Read ``pg_constraint``; one that was never validated counts as not there."""
+        for table, name, kind, valid, columns, to, to_columns, on_delete, on_update, check in self.rows(
+            "SELECT c.relname, k.conname, k.contype, k.convalidated, "
+            "ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, o) "
+            "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.o), "
+            "CASE WHEN f.relnamespace = c.relnamespace THEN f.relname::text "
+            "ELSE f.relnamespace::regnamespace || '.' || f.relname END, "
+            "ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, o) "
+            "JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.o), "
+            "k.confdeltype, k.confupdtype, pg_get_expr(k.conbin, k.conrelid) "
+            "FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class f ON f.oid = k.confrelid "
+            f"WHERE k.contype IN ('p', 'u', 'f', 'c') AND {self._which()} ORDER BY c.relname, k.conname",
+            self.only, self.only,
+        ):  # fmt: skip
+            parts = self.of(table)
+            if parts is None:
+                continue
+            if kind == "p":
+                parts.primary_key = tuple(columns)
+                parts.names["primary key"] = name
+            elif kind == "u":
+                parts.uniques[frozenset(columns)] = name
+                parts.names[frozenset(columns)] = name
+            elif kind == "f":
+                key = ForeignKey(tuple(columns), to, tuple(to_columns), _action(on_delete), _action(on_update))
+                parts.foreign_keys.append(key)
+                self._named(parts, key, name, valid)
+            else:
+                parts.checks.append(check)
+                self._named(parts, check, name, valid)
+
+    @staticmethod
+    def _named(parts: _Parts, what: Any, name: str, valid: bool) -> None:
+        parts.names[what] = name
+        if not valid:
+            parts.invalid.add(what)
+
+    def read_indexes(self) -> None:
+        """Read ``pg_index``; an index that a failed CONCURRENTLY left invalid is none."""
+        found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        for table, name, *rest in self.rows(
+            "SELECT c.relname, i.relname, x.indisunique, m.amname, pg_get_expr(x.indpred, x.indrelid, true), "
+            "a.attname, pg_get_indexdef(x.indexrelid, p.place, true), x.indoption[p.place - 1] & 1 "
+            "FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam "
+            "CROSS JOIN generate_series(1, x.indnkeyatts) AS p(place) "
+            "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1] "
+            f"WHERE NOT x.indisprimary AND x.indisvalid AND {self._which()} "
+            "AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = x.indexrelid AND k.contype IN ('u', 'x')) "
+            "ORDER BY c.relname, i.relname, p.place",
+            self.only, self.only,
+        ):  # fmt: skip
+            found[table, name].append(rest)
+        for (table, name), columns in found.items():
+            parts = self.of(table)
+            if parts is None:
+                continue
+            unique, method, where = columns[0][:3]
+            plain = all(column is not None for *_, column, _, _ in columns)
+            if unique and plain and where is None:
+                parts.uniques.setdefault(frozenset(column for *_, column, _, _ in columns), name)
+                continue
+            labels = [(column or f"({text})") + (" DESC" if down else "") for *_, column, text, down in columns]
+            if method != "btree":
+                labels.append(f"USING {method}")
+            parts.indexes[name] = Index(name, tuple(labels), unique, where)
+            parts.texts[name] = self._index_text(table, name, unique, method, where, columns)
+
+    def _index_text(self, table: str, name: str, unique: bool, method: str, where: Any, columns: list[Any]) -> str:
+        terms = [
+            (pg_quote(column) if column is not None else f"({text})") + (" DESC" if down else "")
+            for *_, column, text, down in columns
+        ]
+        return (
+            f"CREATE {'UNIQUE ' if unique else ''}INDEX {pg_quote(name)} ON {pg_quote(table)} USING {method} "
+            f"({', '.join(terms)})" + (f" WHERE {where}" if where else "")
+        )
+
+    def read_triggers(self) -> None:
+        """Read triggers with the source of the function each calls."""
+        for table, name, text, function, source, language in self.rows(
+            "SELECT c.relname, g.tgname, pg_get_triggerdef(g.oid, true), f.proname, f.prosrc, l.lanname "
+            "FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_proc f ON f.oid = g.tgfoid JOIN pg_language l ON l.oid = f.prolang "
+            f"WHERE NOT g.tgisinternal AND {self._which()}",
+            self.only, self.only,
+        ):  # fmt: skip
+            parts = self.of(table)
+            if parts is not None:
+                parts.triggers[name] = f"{text} {language} {source}"
+                parts.texts[name] = (
+                    f"CREATE OR REPLACE FUNCTION {pg_quote(function)}() RETURNS trigger LANGUAGE {language} "
+                    f"AS $framework_schema${source}$framework_schema$; {text}"
+                )
+
+
+class MysqlReader(Reader):
+    """Reads ``information_schema`` (https://mariadb.com/kb/en/information-schema-tables/)."""
+
+    def __init__(self, database: pw.Database, table: str | None = None) -> None:
+        super().__init__(database, table)
+        self.folds_tables, version = self.rows("SELECT @@lower_case_table_names, version()")[0]
+        self.is_mariadb = "mariadb" in str(version).lower()
+        self.flags: dict[tuple[str, str], str] = {}
+
+    def table_key(self, name: str) -> str:
+        """Fold where the server does."""
+        return name.lower() if self.folds_tables else name
+
+    def _which(self, column: str = "table_name", schema: str = "table_schema") -> str:
+        one = f" AND {column} = {self.database.param}" if self.only else ""
+        return f"{schema} = DATABASE(){one}"
+
+    def _read(self, sql: str) -> list[Any]:
+        return self.rows(sql, *([self.only] if self.only else []))
+
+    def read_tables(self) -> None:
+        """Find the tables; what stands behind their columns is kept for making another like it."""
+        for name, engine, collation in self._read(
+            "SELECT table_name, engine, table_collation FROM information_schema.tables "
+            f"WHERE {self._which()} AND table_type = 'BASE TABLE' ORDER BY table_name"
+        ):
+            charset = str(collation).partition("_")[0]
+            settings = f"ENGINE={engine} DEFAULT CHARACTER SET {charset} COLLATE {collation}" if collation else ""
+            self.parts[self.table_key(name)] = _Parts(name, settings)
+
+    def read_columns(self) -> None:
+        """Read the columns, but the flags of partial uniques, which show as the index's condition."""
+        for table, name, null, kind, default, extra, collation, generated, comment in self._read(
+            "SELECT table_name, column_name, is_nullable, column_type, column_default, extra, collation_name, "
+            f"generation_expression, column_comment FROM information_schema.columns WHERE {self._which()} "
+            "ORDER BY table_name, ordinal_position"
+        ):
+            parts = self.of(table)
+            if parts is None:
+                continue
+            key, extra = fold(name), str(extra or "").lower()
+            condition = FLAG.fullmatch(str(generated or "").strip()) if "invisible" in extra else None
+            if condition is not None and key.endswith("_applies"):
+                self.flags[table, key] = condition[1]
+                continue
+            if "auto_increment" in extra:
+                parts.auto = key
+            how = "STORED" if "stored" in extra or "persistent" in extra else "VIRTUAL"
+            parts.columns[key] = Column(
+                name,
+                _mysql_type(kind),
+                null == "YES",
+                None if generated else self._default(default, extra, kind),
+                collation,
+                f"({generated}) {how}" if generated else None,
+            )
+            if comment:
+                parts.comments[key] = comment
+
+    def _default(self, default: Any, extra: str, kind: str) -> str | None:
+        """Return a default as SQL: MariaDB keeps it so, MySQL keeps the bare value of a literal."""
+        if default is None or (self.is_mariadb and str(default).upper() == "NULL"):
+            return None
+        text = str(default)
+        if self.is_mariadb:
+            stripped = text.strip()
+            return {"true": "1", "false": "0"}.get(stripped.lower(), stripped)
+        if "default_generated" in extra:
+            return text.replace("_utf8mb4", "").replace("\\'", "'")
+        is_number = re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text) and not kind.startswith(("varchar", "char"))
+        return text if is_number else mysql_literal(text)
+
+    def read_constraints(self) -> None:
+        """Read foreign keys and CHECKs."""
+        found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        for table, name, *rest in self._read(
+            "SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name, "
+            "k.referenced_column_name, r.delete_rule, r.update_rule FROM information_schema.key_column_usage k "
+            "JOIN information_schema.referential_constraints r ON r.constraint_schema = k.constraint_schema "
+            "AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name "
+            f"WHERE {self._which('k.table_name', 'k.constraint_schema')} AND k.referenced_table_name IS NOT NULL "
+            "ORDER BY k.table_name, k.constraint_name, k.ordinal_position"
+        ):
+            found[table, name].append(rest)
+        for (table, name), columns in found.items():
+            parts = self.of(table)
+            if parts is not None:
+                _, to, _, on_delete, on_update = columns[0]
+                key = ForeignKey(
+                    tuple(fold(c[0]) for c in columns),
+                    self.table_key(to),
+                    tuple(fold(c[2]) for c in columns),
+                    _no_action(on_delete),
+                    _no_action(on_update),
+                )
+                parts.foreign_keys.append(key)
+                parts.names[key] = name
+        self._read_checks()
+
+    def _read_checks(self) -> None:
+        for table, name, level, clause in self._read(self._checks_sql()):
+            parts = self.of(table)
+            if parts is None:
+                continue
+            parts.checks.append(clause)
+            parts.names[clause] = name
+            if str(level).lower() == "column":
+                parts.inline_checks[fold(name)] = clause
+
+    def _checks_sql(self) -> str:
+        if self.is_mariadb:
+            return (
+                "SELECT table_name, constraint_name, level, check_clause FROM information_schema.check_constraints "
+                f"WHERE {self._which(schema='constraint_schema')}"
+            )
+        return (
+            "SELECT t.table_name, c.constraint_name, 'Table', c.check_clause "
+            "FROM information_schema.check_constraints c JOIN information_schema.table_constraints t "
+            "ON t.constraint_schema = c.constraint_schema AND t.constraint_name = c.constraint_name "
+            f"WHERE t.constraint_type = 'CHECK' AND {self._which('t.table_name', 't.constraint_schema')}"
+        )
+
+    def read_indexes(self) -> None:
+        """Read the indexes, but those that InnoDB makes by itself for a foreign key."""
+        found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        for table, name, *rest in self._read(
+            "SELECT table_name, index_name, non_unique, column_name, collation, sub_part, index_type "
+            f"FROM information_schema.statistics WHERE {self._which()} ORDER BY table_name, index_name, seq_in_index"
+        ):
+            found[table, name].append(rest)
+        for (table, name), columns in found.items():
+            parts = self.of(table)
+            if parts is not None:
+                self._index(parts, table, name, columns)
+
+    def _index(self, parts: _Parts, table: str, name: str, columns: list[Any]) -> None:
+        names = [fold(column[1]) if column[1] else "?" for column in columns]
+        where = self.flags.get((table, names[-1]))
+        if where is not None:
+            names, columns = names[:-1], columns[:-1]
+        is_unique = not int(columns[0][0])
+        if name == "PRIMARY":
+            parts.primary_key = tuple(names)
+        elif is_unique and where is None and not any(column[3] for column in columns):
+            parts.uniques[frozenset(names)] = name
+        elif is_unique or not _is_automatic(parts, name, tuple(names)):
+            labels = [
+                f"{key}{f'({part})' if part else ''}{' DESC' if down == 'D' else ''}"
+                for key, (_, _, down, part, _) in zip(names, columns, strict=True)
+            ]
+            if columns[0][4] not in ("BTREE", None):
+                labels.append(f"USING {columns[0][4]}")
+            parts.indexes[fold(name)] = Index(name, tuple(labels), is_unique, where)
+            parts.texts[name] = self._index_text(parts, name, is_unique, where, columns)
+
+    def _index_text(self, parts: _Parts, name: str, unique: bool, where: str | None, columns: list[Any]) -> str:
+        terms = [
+            f"{my_quote(column)}{f'({part})' if part else ''}{' DESC' if down == 'D' else ''}"
+            for _, column, down, part, _ in columns
+        ]
+        if where is None:
+            kind = {"FULLTEXT": "FULLTEXT ", "SPATIAL": "SPATIAL "}.get(columns[0][4], "UNIQUE " if unique else "")
+            return f"CREATE {kind}INDEX {my_quote(name)} ON {my_quote(parts.name)} ({', '.join(terms)})"
+        flag = my_quote(flag_of(name))
+        return (
+            f"ALTER TABLE {my_quote(parts.name)} ADD COLUMN {flag} TINYINT GENERATED ALWAYS AS "
+            f"(CASE WHEN {where} THEN 1 END) VIRTUAL INVISIBLE, "
+            f"ADD UNIQUE INDEX {my_quote(name)} ({', '.join([*terms, flag])})"
+        )
+
+    def read_triggers(self) -> None:
+        """Read the triggers."""
+        for table, name, timing, event, statement in self._read(
+            "SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement "
+            f"FROM information_schema.triggers WHERE {self._which('event_object_table', 'trigger_schema')}"
+        ):
+            parts = self.of(table)
+            if parts is not None:
+                parts.triggers[fold(name)] = f"{timing} {event} {statement}"
+                parts.texts[name] = (
+                    f"CREATE TRIGGER {my_quote(name)} {timing} {event} ON {my_quote(parts.name)} "
+                    f"FOR EACH ROW {statement}"
+                )
+
+
+def pg_quote(name: str) -> str:
+    """Return a name as PostgreSQL's identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def my_quote(name: str) -> str:
+    """Return a name as MySQL's identifier."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def mysql_literal(text: str) -> str:
+    """Return a text as MySQL's literal, in which a backslash escapes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def without_extras(snapshot: Snapshot, expected: Snapshot) -> Snapshot:
+    """Return only the tables that are expected."""
+    return replace(snapshot, tables={k: v for k, v in snapshot.tables.items() if k in expected.tables})
+
+
+def _plain(default: str | None) -> str | None:
+    """Leave out the cast behind a literal: a column's type says it."""
+    match = CAST_LITERAL.fullmatch(default or "")
+    if match:
+        return match[1]
+    return None if default is None or default.upper().startswith("NULL::") else default
+
+
+def _action(code: Any) -> str:
+    return ACTIONS[code.decode() if isinstance(code, bytes) else str(code)]
+
+
+def _no_action(rule: str) -> str:
+    """RESTRICT and NO ACTION are one thing in InnoDB: https://mariadb.com/kb/en/foreign-keys/."""
+    return "NO ACTION" if rule == "RESTRICT" else rule
+
+
+def _mysql_type(kind: Any) -> str:
+    """Leave out an integer's display width, which MySQL 8 no longer shows."""
+    text = kind.decode() if isinstance(kind, bytes) else str(kind)
+    return text if text.startswith("tinyint(1)") else re.sub(r"\b((?:tiny|small|medium|big)?int)\(\d+\)", r"\1", text)
+
+
+def _is_automatic(parts: _Parts, name: str, columns: tuple[str, ...]) -> bool:
+    """Tell an index that InnoDB made for a foreign key that had none: named after the key or its first column."""
+    return any(
+        key.columns == columns and fold(name) in (fold(parts.names[key]), columns[0]) for key in parts.foreign_keys
+    )
