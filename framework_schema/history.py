@@ -7,6 +7,7 @@ and append-only. Reading creates neither.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterable, Sequence
@@ -179,6 +180,11 @@ class History:
         except pw.ProgrammingError:  # how a server says that there is no such table
             return (None, None)
         return (row[0], row[1]) if row else (None, None)
+
+    def digest(self) -> str:
+        """Hash which migrations the rows name and whether they succeeded; one small read."""
+        rows = self._execute(f"SELECT migration_name, success FROM {self._q(self.table)} ORDER BY 1").fetchall()
+        return hashlib.sha256(repr([(name, bool(success)) for name, success in rows]).encode()).hexdigest()[:16]
 
     def names_in(self, table: str) -> frozenset[str]:
         """Read the names another tool recorded in a table of its own; none where its shape is another."""

@@ -21,7 +21,15 @@ from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
 from framework_schema.dialects import Dialect, for_database
 from framework_schema.drift import Drift, find_drift
-from framework_schema.errors import Ahead, BackupFailed, ForeignDatabase, MigrationFailed, SchemaError, Unreadable
+from framework_schema.errors import (
+    Ahead,
+    BackupFailed,
+    ForeignDatabase,
+    MigrationFailed,
+    SchemaError,
+    TransactionLost,
+    Unreadable,
+)
 from framework_schema.expected import call, describe, expected_schema, orm_of
 from framework_schema.history import AppliedMigration, Event, History
 from framework_schema.migration import Migration
@@ -236,12 +244,16 @@ class Runner:
     def _history(self, database: pw.Database) -> History:
         return History(database, self.config.table)
 
-    def _mark(self, database: pw.Database, level: str, plugins: str) -> str:
-        """Tie what was proven to the scripts, byte for byte, and to the schema's version."""
-        return f"{level}:{plugins}:{fingerprint(self.sources)}:{self.dialect.schema_version(database)}"
+    def _proof(self, database: pw.Database) -> str:
+        """Tie what was proven to the scripts, byte for byte, the history's rows and the schema's version."""
+        version = self.dialect.schema_version(database)
+        return f"{fingerprint(self.sources)}:{self._history(database).digest()}:{version}"
 
     def _marked_current(self, database: pw.Database, order: Order) -> Report | None:
-        """Answer from two small reads that all is well, or return None and let ``_read`` look closely."""
+        """Answer from small reads that all is well, or return None and let ``_read`` look closely.
+
+        What was proven strictly, or for all plugins, is proven for less too.
+        """
         if order.to is not None:
             return None
         try:
@@ -250,10 +262,13 @@ class Runner:
             if database.table_exists(self._history(database).events_table):
                 raise
             return None
-        levels = {order.level, "strict"}
-        plugins = {"all"} if self.all_plugins else {"all", "carried"}
-        fitting = {self._mark(database, level, those) for level in levels for those in plugins} if mark else set()
-        return self._report(State.CURRENT, at=at) if mark in fitting else None
+        level, plugins, proof = (mark or "::").split(":", 2)
+        fits = level in (order.level, "strict") and plugins in (self._plugins, "all")
+        return self._report(State.CURRENT, at=at) if fits and proof == self._proof(database) else None
+
+    @property
+    def _plugins(self) -> str:
+        return "all" if self.all_plugins else "carried"
 
     def read(self, database: pw.Database, *, structural: bool = False) -> Found:
         """Look at history and schema; with ``structural`` at every rule of a table. Writes nothing."""
@@ -380,6 +395,8 @@ class Runner:
                 call(step, database, doing, orm)
                 if before is not None and self._check_each:
                     self._refuse_orphans(database, step.key, before)
+        except TransactionLost:
+            raise
         except (Exception, SystemExit) as error:
             reason = describe(error, step)
             logger.debug("%s: %s failed", self.target.name, step.key, exc_info=True)
@@ -422,8 +439,8 @@ class Runner:
         error = _why(steps)
         did = bool(steps or alignment.events)
         if did and status.is_current and not error and not alignment.left and not found.known.problems:
-            plugins = "all" if self.all_plugins else "carried"
-            history.log(Event("verified", key=status.at, mark=self._mark(database, order.level, plugins)))
+            proof = self._proof(database)
+            history.log(Event("verified", key=status.at, mark=f"{order.level}:{self._plugins}:{proof}"))
         at_rest = State.AHEAD if status.ahead else State.CURRENT
         return self._report(
             State.FAILED if error else State.MIGRATED if did else at_rest,
