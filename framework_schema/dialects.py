@@ -105,7 +105,7 @@ def for_database(database: pw.Database) -> Dialect:
 
 @contextmanager
 def memory() -> Iterator[pw.Database]:
-    """Open an empty SQLite database in memory."""
+    """Open an empty SQLite database in memory, in a transaction, so that no script can close it."""
     database = pw.SqliteDatabase(":memory:")
-    with database.connection_context():
+    with database.connection_context(), database.atomic():
         yield database

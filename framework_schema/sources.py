@@ -263,7 +263,12 @@ def _scripts_in(folder: Path, source: str) -> Iterator[Migration]:
         raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
     for path in sorted(folder.glob("*.py"), key=lambda path: order_of(path.stem)):
         if path.stem not in ("__init__", "conf") and path.is_file():
-            yield Migration(source, _name_of(path), path.read_bytes(), path)
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                problem = f"{path} cannot be read ({error.strerror})"
+                raise SourceError(source, problem, "Give this user permission to read it.") from error
+            yield Migration(source, _name_of(path), content, path)
 
 
 def _name_of(path: Path) -> str:

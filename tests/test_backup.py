@@ -265,7 +265,9 @@ SAYS = script("pass", head="destructive = True")
         pytest.param("auto", SAYS, False, 1, id="auto, destructive"),
         pytest.param("auto", DROPS, False, 1, id="auto, drops a column"),
         pytest.param("auto", sql("DELETE FROM extra"), False, 1, id="auto, deletes"),
-        pytest.param("auto", script("pass", rollback="migrator.remove_model('extra')"), False, 0, id="auto, only undoes"),
+        pytest.param(
+            "auto", script("pass", rollback="migrator.remove_model('extra')"), False, 0, id="auto, only undoes"
+        ),
         pytest.param("auto", script("pass"), True, 1, id="auto, rebuild"),
         pytest.param("never", SAYS, True, 0, id="never"),
         pytest.param("always", creates("new"), False, 1, id="always"),
@@ -309,7 +311,9 @@ def test_a_new_or_current_database_needs_no_copy(path, runner, source):
 def test_a_rule_that_rows_forbid_costs_no_copy_each_time(path, runner, folder):
     head = "class Item(pw.Model):\n    name = pw.TextField()\n    class Meta:\n        table_name = 'item'"
     source = folder({"001_item": script("migrator.create_model(Item)", head=head)})
-    files.run(path, "CREATE TABLE item (id INTEGER NOT NULL PRIMARY KEY, name TEXT); INSERT INTO item (name) VALUES (NULL)")
+    files.run(
+        path, "CREATE TABLE item (id INTEGER NOT NULL PRIMARY KEY, name TEXT); INSERT INTO item (name) VALUES (NULL)"
+    )
     runner(source).migrate(strict=True)
     before = list(path.parent.glob("backups/*"))
 

@@ -158,6 +158,29 @@ def test_an_applied_script_that_reads_data_blocks_nothing_and_its_tables_are_rea
     assert files.query(path, "SELECT name FROM item") == [("new",)]
 
 
+def test_an_applied_script_that_runs_statements_of_its_own_still_defines_its_models(path, folder):
+    body = """
+        database.execute_sql('SELECT 1').fetchall()
+        for row in database.execute_sql('SELECT 1'):
+            pass
+        @migrator.create_model
+        class Item(pw.Model):
+            colour = pw.TextField(column_name='c')
+            class Meta:
+                table_name = 'item'
+        Item.insert(colour='old').execute()
+        assert fake or Item.select().count() == 1
+    """
+    source = folder({"001_old": script(body)})
+    Runner(path, [source]).migrate()
+    uses = "migrator.orm['item'].insert(colour='new').execute()\nmigrator.orm.Item.select().count()"
+    folder({"002_new": script(uses)})
+
+    Runner(path, [source]).migrate()
+
+    assert files.query(path, "SELECT c FROM item") == [("old",), ("new",)]
+
+
 # Files read in the locale's encoding
 
 
@@ -242,6 +265,21 @@ def test_changing_a_parent_deletes_no_row_that_refers_to_it(path, folder, operat
     assert files.orphans(path) == set()
 
 
+def test_changing_a_parent_deletes_no_row_where_foreign_keys_are_on_in_the_connection_itself(folder):
+    database = pw.SqliteDatabase(":memory:", pragmas={"foreign_keys": 1})
+    database.connection().executescript(PARENT)
+    source = folder({"001_x": script("migrator.add_fields('parent', size=pw.IntegerField(default=0))\n"
+                                     "migrator.add_not_null('parent', 'name')")})  # fmt: skip
+
+    assert Runner(database, [source]).migrate().applied == ["app/001_x"]
+
+    for table in ("parent", "child", "grandchild", "strict_child"):
+        assert database.execute_sql(f"SELECT count(*) FROM {table}").fetchone() == (3,)
+    assert database.execute_sql("SELECT count(parent_id) FROM friend").fetchone() == (3,)
+    assert database.pragma("foreign_keys") == 1
+    database.close()
+
+
 def test_foreign_keys_still_work_after_a_rebuild(path, folder):
     files.run(path, PARENT)
 
@@ -322,6 +360,20 @@ def test_a_script_cannot_take_the_transaction_into_its_own_hands(path, folder):
 
     assert "transaction" in report.error
     assert "half" not in files.tables(path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["database.close()", "database.connect()", "with database: pass", "with database.connection_context(): pass"],
+)
+def test_a_script_that_opens_or_closes_the_connection_is_undone(path, folder, body):
+    source = folder({"001_x": script(f"migrator.sql('CREATE TABLE half (a)')\n{body}"), "002_y": creates("y")})
+
+    report = failure(Runner(path, [source]))
+
+    assert [step.outcome for step in report.steps] == [Outcome.FAILED, Outcome.BLOCKED]
+    assert not {"half", "y"} & files.tables(path).keys()
+    assert files.history(path) == [("app/001_x", False)]
 
 
 def test_a_script_may_use_savepoints(path, folder):
@@ -435,6 +487,22 @@ def test_a_model_at_module_level_goes_to_each_database_in_turn(tmp_path, folder)
 
     for name in ("one.db", "two.db"):
         assert files.query(tmp_path / name, "SELECT name FROM item") == [("x",)]
+
+
+def test_a_model_that_names_a_database_of_its_own_goes_to_the_one_that_is_migrated(path, folder, tmp_path):
+    head = f"""
+        class Item(pw.Model):
+            name = pw.TextField()
+            class Meta:
+                table_name = 'item'
+                database = pw.SqliteDatabase({str(tmp_path / "other.db")!r})
+    """
+    source = folder({"001_x": script("migrator.create_model(Item)\nItem.insert(name='x').execute()", head=head)})
+
+    Runner(path, [source]).migrate()
+
+    assert files.query(path, "SELECT name FROM item") == [("x",)]
+    assert not (tmp_path / "other.db").exists()
 
 
 def test_a_second_try_after_the_script_was_mended_succeeds(path, folder):

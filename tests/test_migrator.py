@@ -108,10 +108,9 @@ def test_an_operation_done_twice_is_adopted_the_second_time_and_changes_nothing(
     assert (master(path), [files.rows(path, t) for t in files.tables(path) if "migration" not in t]) == after
 
 
-@pytest.mark.parametrize("body", OPERATIONS.values(), ids=OPERATIONS)
-def test_an_operation_loses_no_row_number_or_sequence(path, folder, body):
-    if "remove_model" in body:
-        pytest.skip("that is what it is for")
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if name != "remove_model"])
+def test_an_operation_loses_no_row_number_or_sequence(path, folder, operation):
+    body = OPERATIONS[operation]
     files.run(path, ITEM)
     kept = ["id", "name"] if "remove_fields" in body else ["id", "name", "owner_id"]
     before = files.rows(path, "item", kept)

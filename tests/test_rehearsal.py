@@ -179,12 +179,12 @@ def test_a_database_that_never_stands_still_is_locked(data, folder):
 def test_a_look_cannot_migrate(past, data, folder):
     past(data / "a.db")
     runner = Runner(data / "a.db", [folder({"001_a": creates("a")})], create=False)
-    before = footprint(data)
+    before = {path.name: path.read_bytes() for path in data.iterdir() if not path.name.endswith("-shm")}
 
     with pytest.raises(NeedsWriting):
         look(runner, Runner.migrate, copies=False)
 
-    assert footprint(data) == before
+    assert {path.name: path.read_bytes() for path in data.iterdir() if not path.name.endswith("-shm")} == before
 
 
 def test_a_database_held_by_a_writer_is_locked_and_not_misread(data, folder):

@@ -166,6 +166,16 @@ def test_a_folder_that_is_not_there_is_a_problem(tmp_path):
     assert "there is no folder" in problems(Folder(tmp_path / "gone"))["app"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that even root cannot read")
+def test_a_script_that_cannot_be_read_stops_only_its_source(folder):
+    source = folder({"001_x": script()})
+    Path(source.path, "002_y.py").symlink_to("/proc/self/mem")
+
+    assert keys(source, Listed("fine", "001_a")) == ["fine/001_a"]
+    assert "002_y.py cannot be read (Input/output error)" in problems(source)["app"]
+    assert fingerprint([source]) is None
+
+
 def test_a_broken_plugin_leaves_the_frameworks_own_migrations_running(package, path):
     report = Runner(path, [framework(), package("plug_bad", {}, above="1 / 0")]).migrate()
 
@@ -326,6 +336,7 @@ def test_the_fingerprint_follows_every_byte_name_and_order(folder):
         "as it was": fingerprint([first]),
         "again": fingerprint([Folder(first.path)]),
         "a comment": fingerprint([folder({"001_x": script("pass  # x"), "002_y": script()}, of="comment")]),
+        "as long": fingerprint([folder({"001_x": script("1234"), "002_y": script()}, of="long")]),
         "a name": fingerprint([folder({"001_x": script(), "003_y": script()}, of="name")]),
         "a source": fingerprint([folder({"001_x": script(), "002_y": script()}, of="source", source="b")]),
         "a dependency": fingerprint([Folder(first.path, depends_on=("b",))]),
