@@ -29,9 +29,9 @@ from flask import Flask, Response, current_app
 from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_target
 from framework_schema.errors import Ahead, ConfigError, Locked, MigrationFailed, SchemaError, SourceError
+from framework_schema.report import Outcome, Report
 
 if TYPE_CHECKING:
-    from framework_schema.report import Report
     from framework_schema.runner import Runner
     from framework_schema.sources import Package, Source
 
@@ -347,10 +347,16 @@ def check(runner: Runner, warn: Callable[[str], None]) -> None:
 
 def changes_of(report: Report) -> Iterator[str]:
     """Say what a run changed, a line each."""
-    lines = [f"Applied {key}" for key in report.applied]
-    for what in dict.fromkeys(report.aligned):
-        lines.append(f"Added {what}" if what.startswith("column ") else f"Created {what}")
+    lines: list[str] = []
+    for step in report.steps:
+        lines += map(_made, step.made)
+        lines += [] if step.made or step.outcome is not Outcome.APPLIED else [f"Applied {step.key}"]
+    lines += map(_made, dict.fromkeys(report.aligned))
     yield from lines or ["Dashboard tables already exist"]
+
+
+def _made(what: str) -> str:
+    return f"Added {what}" if what.startswith("column ") else f"Created {what}"
 
 
 def refuse_early_retry(runner: Runner) -> None:

@@ -32,12 +32,13 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One migration of a run: what became of it."""
+    """One migration of a run: what became of it, and which tables and columns it made."""
 
     key: str
     outcome: Outcome
     duration_ms: int = 0
     error: str | None = None
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,8 +259,7 @@ class Runner:
         try:
             mark, at = self._history(database).mark()
         except (pw.OperationalError, pw.ProgrammingError):
-            if database.table_exists(self._history(database).events_table):
-                raise
+            # No table yet; another process may make it this very moment. What else is wrong, the closer look finds.
             return None
         level, plugins, proof = (mark or "::").split(":", 2)
         fits = level in (order.level, "strict") and plugins in (self._plugins, "all")
@@ -416,7 +415,8 @@ class Runner:
         detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
         history.record(step.key, duration_ms=_since(started))
         history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=_since(started), checksum=step.checksum))
-        return StepResult(step.key, outcome, _since(started))
+        made = tuple(what for what in doing.done if what.startswith(("table ", "column ")))
+        return StepResult(step.key, outcome, _since(started), made=made)
 
     def _finish(
         self,
