@@ -26,7 +26,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyOf
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -210,17 +210,22 @@ def _written(target: Target, file: Path) -> Iterator[Path]:
     partial = file.with_name(file.name + PARTIAL)
     if file.exists() or file.is_symlink():
         raise BackupFailed(target.name, f"{file} is there already", "Name a file that is not there.")
-    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    try:
-        _lock(handle)
+    with _private(partial) as handle:
         yield partial
         os.fsync(handle)
         partial.rename(file)
         _sync(file.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+
+
+@contextmanager
+def _private(partial: Path) -> Iterator[int]:
+    """Make an empty file that only this user may read, show that its maker lives, and remove it under that name."""
+    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        _lock(handle)
+        yield handle
     finally:
+        partial.unlink(missing_ok=True)
         os.close(handle)
 
 
@@ -350,11 +355,11 @@ def _require_room(target: Target, database: pw.SqliteDatabase, folder: Path) -> 
 def restore(target: Target, file: str | os.PathLike[str], config: Config, record: Record) -> Path | None:
     """Put the content of a backup in the place of a SQLite database's, and return a copy of what was there.
 
-    The backup is checked first. It goes through SQLite into the live file, in
-    one transaction: connections that are open see the old database or the new
-    one, and a kill leaves one of the two. Nobody writes between the copy that
-    is kept and the replacement. ``record`` is called with the new database,
-    before the lock goes where the engine allows it.
+    The backup is checked and copied first, and ``record`` is called with that
+    copy, so that the rows and their record arrive together. It goes through
+    SQLite into the live file, in one transaction: connections that are open
+    see the old database or the new one, and a kill leaves one of the two.
+    Nobody writes between the copy that is kept and the replacement.
 
     Raises ``Unreadable`` for a backup that cannot be trusted, ``Locked`` when
     others do not let go within the timeout. Nothing was changed then.
@@ -367,74 +372,91 @@ def restore(target: Target, file: str | os.PathLike[str], config: Config, record
     if target.path.exists() and source.samefile(target.path):
         raise BackupFailed(target.name, "it cannot be restored from itself", "Name a backup.")
     failing = _failing(target, "the backup could not be restored")
-    with failing, _sibling(target, source) as backup, _trusted(source, backup):
-        return _replace(target, config, backup, record)
+    folder, stem = _place(target, config)
+    has_content = target.path.exists() and target.path.stat().st_size > 0
+    kept = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup" if has_content else None
+    with failing:
+        _make_folder(target, folder)
+        _clean(folder, stem)
+        with _prepared(target, source, folder, stem, lambda copy: record(copy, kept)) as backup:
+            _replace(target, backup, kept)
+    return kept
+
+
+@contextmanager
+def _prepared(
+    target: Target, source: Path, folder: Path, stem: str, record: Callable[[pw.Database], None]
+) -> Iterator[pw.SqliteDatabase]:
+    """Check a backup, copy it, put the restoring on record in the copy, and hold that open."""
+    partial = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup{PARTIAL}"
+    with _private(partial):
+        with _sibling(target, source) as backup, _trusted(source, backup):
+            _require_room(target, backup, folder)
+            _copy(backup, target, partial, check=False)
+        with _sibling(target, partial) as copy:
+            record(copy)
+            with _reading(copy):
+                yield copy
 
 
 @contextmanager
 def _trusted(file: Path, backup: pw.SqliteDatabase) -> Iterator[None]:
-    """Check a backup, and hold it as it was checked."""
-    try:
-        backup.pragma("query_only", 1)
-        with _reading(backup):
+    """Check a backup, and hold it as it was checked; of what the body meets nothing is said here."""
+    with ExitStack() as held:
+        try:
+            backup.pragma("query_only", 1)
+            held.enter_context(_reading(backup))
             if backup.pragma("page_count") < 2:
                 raise Unreadable(str(file), "the backup holds nothing", "Name another one.")
             SqliteDialect().check_health(backup, str(file))
-            yield
-    except pw.DatabaseError as error:
-        raise translate(str(file), error) or error from error
+        except pw.DatabaseError as error:
+            raise translate(str(file), error) or error from error
+        yield
 
 
-def _replace(target: Target, config: Config, backup: pw.SqliteDatabase, record: Record) -> Path | None:
+def _replace(target: Target, backup: pw.SqliteDatabase, kept: Path | None) -> None:
     assert target.path is not None
-    was_there = target.path.exists()
-    if not was_there:
+    if not target.path.exists():
         os.close(os.open(target.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with _sibling(target) as live:
-        if live.pragma("journal_mode") == "wal":
-            return _replace_wal(target, config, backup, live, record)
-        return _replace_alone(target, config, backup, live, record, was_there)
+        if live.pragma("journal_mode") == "wal" and kept is not None:
+            _replace_wal(target, backup, live, kept)
+            return
+        with _alone(live):
+            if kept is not None:
+                _keep(target, kept, nullcontext(live))
+            backup.connection().backup(live.connection(), progress=_patience(target))
 
 
-def _replace_alone(
-    target: Target,
-    config: Config,
-    backup: pw.SqliteDatabase,
-    live: pw.SqliteDatabase,
-    record: Record,
-    was_there: bool,
-) -> Path | None:
-    """Take the whole file, in exclusive locking mode, which outlasts the transactions inside.
+@contextmanager
+def _alone(live: pw.SqliteDatabase) -> Iterator[None]:
+    """Hold the file for the body, in exclusive locking mode, which outlasts the transactions inside.
 
-    https://www.sqlite.org/pragma.html#pragma_locking_mode
+    https://www.sqlite.org/pragma.html#pragma_locking_mode. It is let go at
+    once, and not when the connection is collected.
     """
     live.pragma("locking_mode", "exclusive")
-    live.execute_sql("BEGIN EXCLUSIVE")
-    live.execute_sql("COMMIT")
-    kept = _keep(target, config, nullcontext(live)) if was_there and live.pragma("page_count") else None
-    backup.connection().backup(live.connection(), progress=_patience(target))
-    record(live, kept)
-    return kept
+    try:
+        live.execute_sql("BEGIN EXCLUSIVE")
+        live.execute_sql("COMMIT")
+        yield
+    finally:
+        live.pragma("locking_mode", "normal")
+        with suppress(pw.DatabaseError):  # the lock goes with the next access, whatever that finds
+            live.execute_sql("SELECT count(*) FROM sqlite_master").fetchall()
 
 
-def _replace_wal(
-    target: Target,
-    config: Config,
-    backup: pw.SqliteDatabase,
-    live: pw.SqliteDatabase,
-    record: Record,
-) -> Path:
+def _replace_wal(target: Target, backup: pw.SqliteDatabase, live: pw.SqliteDatabase, kept: Path) -> None:
     """Keep a copy while the backup API holds the write lock, between its first step and its last.
 
     Readers go on, of the old state until the last step commits.
     """
-    kept: list[Path] = []
     wait = _patience(target)
 
     def between(status: int, remaining: int, total: int) -> None:
         wait(status, remaining, total)
-        if status == sqlite3.SQLITE_OK and not kept:
-            kept.append(_keep(target, config, _sibling(target)))
+        if status == sqlite3.SQLITE_OK and remaining:
+            _keep(target, kept, _sibling(target))
 
     if backup.pragma("page_size") != live.pragma("page_size"):
         raise BackupFailed(
@@ -444,21 +466,14 @@ def _replace_wal(
         )
     pages = backup.pragma("page_count") - 1
     backup.connection().backup(live.connection(), pages=pages, progress=between)
-    record(live, kept[0])
-    return kept[0]
 
 
-def _keep(target: Target, config: Config, opened: AbstractContextManager[pw.SqliteDatabase]) -> Path:
+def _keep(target: Target, file: Path, opened: AbstractContextManager[pw.SqliteDatabase]) -> None:
     """Copy what is about to be replaced, sound or not; no other copy is pruned for it."""
-    folder, stem = _place(target, config)
-    _make_folder(target, folder)
-    file = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
-    _clean(folder, stem)
     with opened as live, _reading(live):
-        _require_room(target, live, folder)
+        _require_room(target, live, file.parent)
         with _written(target, file) as partial:
             _copy(live, target, partial, check=False)
-    return file
 
 
 def _patience(target: Target) -> Callable[[int, int, int], None]:

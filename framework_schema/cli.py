@@ -89,6 +89,7 @@ MIGRATE = (
     click.option("--to", metavar="KEY", help="Stop after this migration."),
     click.option("--strict", is_flag=True, help="Also bring types, NULLs, defaults and keys to the definition."),
     click.option("--repair", is_flag=True, help="Mend rows that stand in the way, where nothing is invented."),
+    click.option("--allow-ahead", is_flag=True, help="Go on where a database is newer than this release."),
     click.option("--backup/--no-backup", default=None, help="Always or never copy first [before a rebuild]."),
 )
 FLEET = (
@@ -233,11 +234,12 @@ def app_migrate(options: Options, **asked: Any) -> int:
     """Apply what is pending, make what is missing, record both."""
     from framework_schema.rehearsal import rehearse
 
-    dry_run, to, repair = asked["dry_run"], asked["to"], asked["repair"]
+    dry_run, to = asked["dry_run"], asked["to"]
+    wishes = {name: asked[name] for name in ("repair", "allow_ahead")}
     settings = _overrides(options, strict=asked["strict"], backup=asked["backup"])
 
     def work(runner: Runner) -> Report:
-        return rehearse(runner, to, repair=repair) if dry_run else runner.migrate(to, repair=repair)
+        return rehearse(runner, to, **wishes) if dry_run else runner.migrate(to, **wishes)
 
     return _own(options, "migrate", work, settings, dry_run=dry_run)
 
@@ -332,6 +334,7 @@ def _fleet(
     to: str | None = None,
     strict: bool = False,
     repair: bool = False,
+    allow_ahead: bool = False,
     backup: bool | None = None,
     dry_run: bool = False,
     adopt_foreign: bool = False,
@@ -346,7 +349,8 @@ def _fleet(
     sources = _sources(inventory, source_names, folders)
     problems = _problems(sources, to)
     tasks = fleet.plan_tasks(
-        command, inventory.members, sources, _config(options), to=to, repair=repair, adopt_foreign=adopt_foreign,
+        command, inventory.members, sources, _config(options), to=to, repair=repair, allow_ahead=allow_ahead,
+        adopt_foreign=adopt_foreign,
         only=bool(source_names), overrides=_overrides(options, strict=strict, backup=backup),
     )  # fmt: skip
     stop = threading.Event()
@@ -385,7 +389,8 @@ def exit_code(report: FleetReport) -> int:
         return FAILED
     if states & {State.FAILED, State.AHEAD}:
         return NOT_AS_WANTED if looks else FAILED
-    if looks and (State.PENDING in states or any(item.drift for item in report.reports)):
+    drifted = report.command == "check" and any(item.drift for item in report.reports)
+    if looks and (State.PENDING in states or drifted):
         return NOT_AS_WANTED
     return USAGE if report.problems else OK
 

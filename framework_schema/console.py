@@ -27,8 +27,8 @@ NUMBERS = {"Pending", "Failed", "Drift", "Applied", "Adopted", "Aligned", "Left"
 
 MANY = 25
 """Databases above which only those that matter are listed."""
-MOST = 12
-"""How many of one kind are listed then."""
+MOST = 10
+"""How many causes are listed then."""
 
 COLOURS = {
     State.MIGRATED: "green",
@@ -41,6 +41,8 @@ COLOURS = {
     State.FOREIGN: "dim",
 }
 WRONG = (State.FAILED, State.UNREADABLE, State.LOCKED, State.AHEAD)
+MEANING = {State.AHEAD: "it has migrations newer than this release knows; it was left as it is"}
+"""What a state means where nothing more is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class Screen:
     def is_terminal(self) -> bool:
         """True when people read along while it runs."""
         return self.err.isatty() and not self.quiet
+
+    def fitted(self, text: str) -> str:
+        """Cut a line to the width of the terminal, if it goes to one."""
+        width = shutil.get_terminal_size().columns if self.out.isatty() else len(text)
+        return text if len(text) <= width else f"{text[: width - 1]}…"
 
     def say(self, text: str = "") -> None:
         """Write a line of the result."""
@@ -115,21 +122,17 @@ def show_fleet(to: Screen, report: FleetReport, targets: Sequence[str], *, dry_r
 
 
 def _show_table(to: Screen, report: FleetReport, dry_run: bool) -> None:
-    listed = _listed(report)
-    if len(report.reports) > MANY:
+    """Write a line a database, or at fleet size how many stand alike."""
+    if len(report.reports) > MANY and not to.verbose:
         _show_groups(to, report)
-    if not listed:
         return
     looks = report.command in ("status", "check")
     names = ("Database", "Engine", "At", "Pending", "Failed", "Drift", "State") if looks else _RAN
     table = _table(to, *names)
-    for item in listed:
+    for item in report.reports:
         cells = _looked(item) if looks else _ran(item, dry_run)
-        table.add_row(*cells[:-1], _state(item, cells[-1]))
+        table.add_row(*map(_escaped, cells[:-1]), _state(item, cells[-1]))
     _print(to, table)
-    hidden = sum(_matters(item) for item in report.reports) - len(listed)
-    if hidden > 0:
-        to.say(f"... and {hidden} more; --json lists all")
 
 
 _RAN = ("Database", "Applied", "Adopted", "Aligned", "Left", "Time", "State")
@@ -165,18 +168,6 @@ def _count(items: Sequence[Any]) -> str:
     return str(len(items)) if items else "-"
 
 
-def _listed(report: FleetReport) -> list[Report]:
-    """Return the databases to list: all of a few; of many those that matter, the worst first, and not too many."""
-    if len(report.reports) <= MANY:
-        return list(report.reports)
-    worst = sorted((item for item in report.reports if _matters(item)), key=lambda item: item.state not in WRONG)
-    return worst[:MOST]
-
-
-def _matters(item: Report) -> bool:
-    return item.state in WRONG or bool(item.left) or (item.state is State.FOREIGN)
-
-
 def _show_groups(to: Screen, report: FleetReport) -> None:
     """Write how many databases stand alike, the most first."""
     groups = Counter((item.state, item.at or "-", len(item.pending)) for item in report.reports)
@@ -198,14 +189,13 @@ def _state(item: Report, text: str) -> str:
 
 
 def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
-    """Write the cause under every database that did not end as asked, and what was asked for at length."""
-    wrong = [item for item in report.reports if item.state in WRONG]
-    for item in wrong if len(wrong) <= 2 * MANY or to.verbose else wrong[: 2 * MANY]:
-        causes = [item.error] if item.error else [f"{step.key}: {step.error}" for step in item.steps if step.error]
-        for cause in causes or [f"{item.name}: it is {item.state}"]:
-            to.say(f"{item.state}: {printable(cause)}")
-    if len(wrong) > 2 * MANY and not to.verbose:
-        to.say(f"... and {len(wrong) - 2 * MANY} more; -v shows them, --json lists all")
+    """Write why databases did not end as asked, then what was asked for at length."""
+    causes = list(_causes(report.reports))
+    most = len(causes) if len(report.reports) <= MANY or to.verbose else MOST
+    for cause in causes[:most]:
+        to.say(to.fitted(cause) if len(report.reports) > MANY and not to.verbose else cause)
+    if len(causes) > most:
+        to.say(f"... and {len(causes) - most} more; -v shows them, --json lists all")
     common = {*_common_notes(report), *report.problems}
     for item in report.reports if len(report.reports) <= MANY or to.verbose else ():
         for left in item.left:
@@ -213,7 +203,7 @@ def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
         for difference in item.drift if report.command == "check" else ():
             to.say(f"drift: {printable(item.name)}: {printable(str(difference['text']))}")
         for note in item.notes:
-            if note not in common and (to.verbose or len(report.reports) <= MANY):
+            if note not in common:
                 to.say(f"note: {printable(item.name)}: {printable(note)}")
         if to.verbose:
             _show_steps(to, item)
@@ -221,6 +211,19 @@ def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
             _show_rehearsal(to, item)
     if dry_run and len(report.reports) > MANY and not to.verbose:
         to.say("the SQL of every database: -v, or --json")
+
+
+def _causes(reports: Sequence[Report]) -> Iterator[str]:
+    """Yield a line for every database that did not end as asked; those with one and the same cause share it."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in reports:
+        if item.state in WRONG:
+            steps = [f"{step.key}: {step.error}" for step in item.steps if step.error]
+            cause = item.error or "; ".join(steps) or MEANING.get(item.state, str(item.state))
+            groups.setdefault((str(item.state), cause.removeprefix(f"{item.name}: ")), []).append(printable(item.name))
+    for (state, cause), names in groups.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"{state}: {names[0]}{others}: {printable(cause)}"
 
 
 def _show_steps(to: Screen, item: Report) -> None:
@@ -410,7 +413,7 @@ class Progress:
 
     def __init__(self, to: Screen, total: int, title: str) -> None:
         self.to, self.total, self.title, self.done = to, total, title, 0
-        self.has_lines = bool(to.verbose) or (title in ("migrate", "rehearse") and total > 1 and not to.is_terminal)
+        self.is_work = title in ("migrate", "rehearse")
         self._bar: Any = None
         self._task: Any = None
 
@@ -419,12 +422,20 @@ class Progress:
         self.done += 1
         if self._bar is not None:
             self._bar.update(self._task, advance=1)
-            if item.state in WRONG:
+            if item.state in WRONG and self.is_work:
                 self._bar.console.print(f"[red]{item.state}[/] {_escaped(printable(item.name))}", highlight=False)
-        elif self.has_lines:
+        elif self._is_worth_a_line(item):
             self.to.tell(
                 f"[{self.done}/{self.total}] {printable(item.name)}: {item.state}, {seconds(item.duration_ms)}"
             )
+
+    def _is_worth_a_line(self, item: Report) -> bool:
+        """In a log: each of a few, of many those that went wrong and every tenth part."""
+        if self.to.verbose:
+            return True
+        if not self.is_work or self.total < 2 or self.to.is_terminal:
+            return False
+        return self.total <= MANY or item.state in WRONG or self.done % (self.total // 10) == 0
 
 
 @contextmanager

@@ -197,7 +197,7 @@ def _try_widget(connection: sqlite3.Connection) -> str:
             (dashboard, "entry_count", "All entries", 300),
         )
     except sqlite3.Error as error:
-        return str(error).replace("table DashboardWidget has", "there is")
+        return str(error).replace("table DashboardWidget has no column named", "no such column:")
     else:
         return "ok"
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ from framework_schema.ddl import DDLError, fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
 from framework_schema.errors import DatabaseError, Unreadable
 from framework_schema.plan import duplicate_numbers
-from framework_schema.rehearsal import NeedsWriting, look
+from framework_schema.rehearsal import NeedsWriting, Way, look, way_to_read
 from framework_schema.reshape import orphans, reshapings
 from framework_schema.runner import Found, Runner
 
@@ -73,7 +74,7 @@ def _command(runner: Runner, *words: str) -> str:
     return shlex.join(["framework-schema", verb, runner.target.name, *flags])
 
 
-# The file, seen from outside: nothing is opened here
+# The file, seen from outside
 
 
 def _files(runner: Runner) -> Iterator[Finding]:
@@ -92,15 +93,14 @@ def _files(runner: Runner) -> Iterator[Finding]:
             what = "it holds writes that are in progress, or that a crash interrupted; it belongs to the database"
             remedy = f"Never delete or move it. SQLite recovers by itself: {_command(runner, 'status')}"
             yield Finding(INFO, what, str(side), remedy)
+    if way_to_read(path.resolve()) is Way.LOCKED:
+        what = "rollback journal: a long migration locks readers out; in WAL mode they read on"
+        remedy = f"sqlite3 {shlex.quote(str(path))} 'PRAGMA journal_mode=WAL'"
+        yield Finding(INFO, what, "journal_mode", remedy)
     for folder in (path.absolute().parent, path.absolute().parent / "backups"):
-        for partial in sorted(folder.glob(f"{glob_escape(path.name)}.*{PARTIAL}")):
+        for partial in sorted(folder.glob(f"{glob.escape(path.name)}.*{PARTIAL}")):
             remedy = f"The next backup removes it: {_command(runner, 'backup')}"
             yield Finding(INFO, "a backup in progress, or one that was killed", str(partial), remedy)
-
-
-def glob_escape(name: str) -> str:
-    """Write a file name so that a pattern matches it and nothing else."""
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _permissions(path: Path) -> Iterator[Finding]:
@@ -128,11 +128,6 @@ def _inside(runner: Runner) -> Iterator[Finding]:
         yield from _leftovers(runner, found)
         yield from _history(runner, found)
         yield from _schema(runner, database, found)
-        if isinstance(database, pw.SqliteDatabase) and database.pragma("journal_mode") != "wal":
-            what = "rollback journal: a long migration locks readers out; in WAL mode they read on"
-            yield Finding(
-                INFO, what, "journal_mode", f"sqlite3 {shlex.quote(runner.target.name)} 'PRAGMA journal_mode=WAL'"
-            )
 
 
 def _health(runner: Runner, database: pw.Database) -> Iterator[Finding]:
@@ -149,6 +144,7 @@ def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Fi
     known = runner.expected(found.known.migrations).tables
     mend = _command(runner, "migrate", "--strict", "--repair")
     own = "Look at the rows; only a migration of your own can say what becomes of them."
+    mend += ". What that leaves is for a migration of your own to decide."
     for violation, rows in sorted(runner.dialect.violations(database).items(), key=repr):
         if not violation.columns:
             what = f"its foreign keys cannot be checked ({violation.parent})"
@@ -212,9 +208,10 @@ def _history(runner: Runner, found: Found) -> Iterator[Finding]:
 def _schema(runner: Runner, database: pw.Database, found: Found) -> Iterator[Finding]:
     """Compare the schema with what the scripts make of it, and with what the history claims."""
     additive = _command(runner, "migrate")
-    if found.status.pending:
-        number = len(found.status.pending)
-        yield Finding(WARNING, f"{number} migrations are pending", found.status.pending[0].key, additive)
+    told = {row.key for row in found.status.failed} | {migration.key for migration in found.status.out_of_order}
+    pending = [migration.key for migration in found.status.pending if migration.key not in told]
+    if pending:
+        yield Finding(WARNING, f"{len(pending)} migrations are pending", pending[0], additive)
     claimed = find_drift(runner.expected(found.status.applied), found.live) if found.status.applied else Drift()
     missing = [d.text for d in claimed.additive]
     if missing:

@@ -93,6 +93,10 @@ class CommitRefused(SchemaError):
     """A script tried to end the transaction its history row belongs to."""
 
 
+class TransactionLost(SchemaError):
+    """The engine ended the transaction by itself, as SQLite does on a full disk: nothing of it stands."""
+
+
 class MigrationFailed(SchemaError):
     """A run that did not end as wanted. ``report`` tells what stands."""
 

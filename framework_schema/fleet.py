@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib import import_module
@@ -53,6 +53,7 @@ class Task:
     config: Config
     to: str | None = None
     repair: bool = False
+    allow_ahead: bool = False
     adopt_foreign: bool = False
     all_plugins: bool = False
     run: str = ""
@@ -131,6 +132,7 @@ def migrate_fleet(
     *,
     to: str | None = None,
     repair: bool = False,
+    allow_ahead: bool = False,
     config: Config | None = None,
     adopt_foreign: bool = False,
     canary: int = 0,
@@ -154,7 +156,7 @@ def migrate_fleet(
     members = shard(inventory.members, part)
     tasks = plan_tasks(
         "rehearse" if dry_run else "migrate", members, sources, config or Config(),
-        to=to, repair=repair, adopt_foreign=adopt_foreign,
+        to=to, repair=repair, allow_ahead=allow_ahead, adopt_foreign=adopt_foreign,
     )  # fmt: skip
     limits = Limits(canary, max_failures, stop or threading.Event())
     report = run(tasks, jobs=jobs, executor=executor, limits=limits, on_report=on_report)
@@ -169,6 +171,7 @@ def plan_tasks(
     *,
     to: str | None = None,
     repair: bool = False,
+    allow_ahead: bool = False,
     adopt_foreign: bool = False,
     only: bool = False,
     overrides: Mapping[str, Any] | None = None,
@@ -189,6 +192,7 @@ def plan_tasks(
                 replace(config, **{**dict(member.settings), **(overrides or {})}),
                 to,
                 repair,
+                allow_ahead,
                 adopt_foreign or member.adopt_foreign or member.explicit,
                 only or (member.explicit and not member.plugins),
                 of_run,
@@ -259,10 +263,11 @@ def read_history(
 
 
 def compare_schema(runner: Runner, strict: bool) -> Report:
-    """Return the status with its drift: the additive one, or all of it."""
+    """Return the status with the drift that ``migrate`` mends, or with all that ``migrate --strict`` does."""
     report = runner.status()
     drift = runner.drift(strict=strict)
-    return replace(report, drift=tuple(found.as_dict() for found in drift.differences if not found.extra))
+    found = (*drift.additive, *drift.structural) if strict else drift.additive
+    return replace(report, drift=tuple(difference.as_dict() for difference in found))
 
 
 def _told(member: Member, work: Callable[[], Report]) -> Report:
@@ -300,18 +305,17 @@ def _empty(member: Member, state: State, **parts: Any) -> Report:
 def _migrate(task: Task) -> Report:
     """Try with a connection that cannot write; only what has something to do is opened to be written."""
     runner = _runner(task)
-    try:
+    with suppress(NeedsWriting):
         return look(runner, partial(_run, task), copies=False)
-    except NeedsWriting:
-        return _run(task, runner)
+    return _run(task, runner)
 
 
 def _run(task: Task, runner: Runner) -> Report:
-    return runner.migrate(task.to, repair=task.repair)
+    return runner.migrate(task.to, repair=task.repair, allow_ahead=task.allow_ahead)
 
 
 def _rehearse(task: Task) -> Report:
-    return rehearse(_runner(task), task.to, repair=task.repair)
+    return rehearse(_runner(task), task.to, repair=task.repair, allow_ahead=task.allow_ahead)
 
 
 def _status(task: Task) -> Report:
@@ -390,8 +394,12 @@ def _with_plugins(task: Task) -> tuple[Source, ...]:
 @lru_cache(maxsize=4)
 def _collected(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> Collection:
     """Load the scripts, once a process and run."""
+    return collect(_wanted(sources, names))
+
+
+def _wanted(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None) -> list[Source]:
     found = installed() if sources is None else sources
-    return collect(source for source in found if names is None or source.name in (*names, APP))
+    return [source for source in found if names is None or source.name in (*names, APP)]
 
 
 # Many members

@@ -61,7 +61,8 @@ class OwnMysql(Attended, pw.MySQLDatabase):
         super().__init__(database, **{**kwargs, "client_flag": int(kwargs.get("client_flag", 0)) | 2})
 
     def _connect(self) -> Any:
-        connection = super()._connect()
+        base: Any = super()
+        connection = base._connect()
         with connection.cursor() as cursor:
             cursor.execute(
                 "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(REPLACE(REPLACE(@@sql_mode, 'ANSI_QUOTES', ''), "
@@ -69,7 +70,6 @@ class OwnMysql(Attended, pw.MySQLDatabase):
                 f"lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}"
             )
         return connection
-
 
     def get_primary_keys(self, table: str, schema: str | None = None) -> list[str]:
         """Return none for a table that is not there, as the other engines do."""
@@ -215,7 +215,7 @@ class Journal:
         with self._unwatched():
             was = _transactions(self.database)
             self.database.begin()
-            was.append(pw._transaction(self.database))  # type: ignore[attr-defined]
+            was.append(pw._transaction(self.database))
         try:
             yield
         finally:
@@ -388,7 +388,8 @@ def _refusing(database: pw.Database, key: str) -> AbstractContextManager[None]:
 
 
 def _transactions(database: pw.Database) -> list[Any]:
-    found: list[Any] = database._state.transactions
+    state: Any = database
+    found: list[Any] = state._state.transactions
     return found
 
 

@@ -45,14 +45,14 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
         super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
 
 
-class OwnCockroach(Attended, CockroachDatabase):
+class OwnCockroach(Attended, CockroachDatabase):  # type: ignore[misc]
     """A plain connection of ours to CockroachDB."""
 
     def __init__(self, database: str | None, **kwargs: Any) -> None:
         super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
 
 
-class RunTransaction(pw._transaction):  # type: ignore[misc, name-defined]
+class RunTransaction(pw._transaction):
     """The transaction that is open for all of a run, and is committed between scripts.
 
     A script's work and its row in the history are written one after the other;

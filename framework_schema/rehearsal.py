@@ -72,7 +72,8 @@ def look(runner: Runner, use: Callable[[Runner], Result], *, copies: bool = True
 
     When the file changes while it is read without a lock, the answer is thrown
     away and ``use`` is called again, until the runner's timeout. ``copies``
-    allows ``use`` to be given a copy of what cannot be read as it is.
+    allows ``use`` to be given a copy of what cannot be read as it is; a caller
+    that will write when there is need for it does not want that.
 
     Raises ``Locked`` when the file never stands still, ``NeedsWriting`` when
     ``use`` tries to write, and what else ``use`` raises.
@@ -87,7 +88,9 @@ def look(runner: Runner, use: Callable[[Runner], Result], *, copies: bool = True
         before = _stamp(path)
         try:
             if way is not Way.COPIED:
-                result = use(_twin(runner, uri_of(path, way)))
+                # All connections of a process share a -shm: opened read-only, it would bind a later writer too.
+                is_before_writing = way is Way.SHARED and not copies
+                result = use(_twin(runner, uri_of(path, Way.LOCKED if is_before_writing else way)))
                 if way is not Way.STILL or _stamp(path) == before:
                     return result
         except DatabaseError as error:
@@ -227,7 +230,7 @@ class Rehearsal(Report):
         return Report.as_dict(self) | {"dry_run": True, "rows": self.rows, "disk_bytes": self.disk_bytes}
 
 
-def rehearse(runner: Runner, to: str | None = None, *, repair: bool = False) -> Rehearsal:
+def rehearse(runner: Runner, to: str | None = None, *, repair: bool = False, allow_ahead: bool = False) -> Rehearsal:
     """Run ``migrate`` on a snapshot of the runner's database and tell what reached the connection.
 
     Not a byte, time or side file of the original changes. What a script does
@@ -236,7 +239,7 @@ def rehearse(runner: Runner, to: str | None = None, *, repair: bool = False) -> 
     Raises ``DatabaseError`` as ``migrate`` would for a database that cannot be
     worked on.
     """
-    return _rehearsed(runner, lambda twin: twin.migrate(to, repair=repair))
+    return _rehearsed(runner, lambda twin: twin.migrate(to, repair=repair, allow_ahead=allow_ahead))
 
 
 def rehearse_rollback(
@@ -383,7 +386,7 @@ class RecordingConnection(sqlite3.Connection):
         self.tape.is_on = False
         self.tape.rows += self.total_changes
         place = Path(self.execute("PRAGMA database_list").fetchone()[2])
-        self.tape.bytes_at_end = sum(entry.stat().st_size for entry in os.scandir(place.parent))
+        self.tape.bytes_at_end = sum(entry.stat().st_size for entry in place.parent.iterdir())
         super().close()
 
 

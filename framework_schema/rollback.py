@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import peewee as pw
 
 from framework_schema.dialects import Dialect
+from framework_schema.errors import TransactionLost
 from framework_schema.expected import call, describe, orm_of
 from framework_schema.history import Event, History
 from framework_schema.migration import Migration
@@ -86,6 +87,8 @@ def undo(
         with dialect.step(database, step.key) if step.atomic else nullcontext():
             call(step, database, doing, orm_of(applied, database), undo=True)
             history.forget(step.key)
+    except TransactionLost:
+        raise
     except (Exception, SystemExit) as error:
         logger.debug("rollback of %s failed", step.key, exc_info=True)
         reason, spent = describe(error, step), _since(started)

@@ -61,6 +61,17 @@ class ServerAlignment:
         result = self._again(result, self._carry_out(self.tightenings(self.live()), careful=True))
         return self._again(result, self._carry_out(self.additions(self.live())))
 
+    def add_references(self) -> Alignment:
+        """Make the foreign keys that are missing, and leave those that rows forbid."""
+        live = self.live()
+        steps = [
+            step
+            for key, want in sorted(self.expected.tables.items())
+            if key in live.tables
+            for step in self._references(cast(ServerTable, want), cast(ServerTable, live.tables[key]))
+        ]
+        return self._carry_out(steps, careful=True)
+
     @staticmethod
     def _again(found: Alignment, last: Alignment) -> Alignment:
         """Put what is left together, once each."""

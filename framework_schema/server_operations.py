@@ -57,9 +57,10 @@ class ServerOperations(Operations):
         if not (is_plain and isinstance(self.database, pw.MySQLDatabase)):
             model.create_table(safe=False)
             return
-        schema = model._schema
-        table, params = schema._create_table(safe=False).query()
-        inner, rest = [], []
+        made: Any = model
+        table, params = made._schema._create_table(safe=False).query()
+        inner: list[str] = []
+        rest: list[str] = []
         for index in model._meta.fields_to_index():
             context = self.database.get_sql_context().sql(pw.ValueLiterals(index.safe(False)))
             text = context.query()[0]

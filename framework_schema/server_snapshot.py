@@ -240,7 +240,8 @@ class PostgresReader(Reader):
             "CROSS JOIN generate_series(1, x.indnkeyatts) AS p(place) "
             "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1] "
             f"WHERE NOT x.indisprimary AND x.indisvalid AND {self._which()} "
-            "AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = x.indexrelid AND k.contype IN ('u', 'x')) "
+            "AND NOT EXISTS (SELECT 1 FROM pg_constraint k "
+            "WHERE k.conindid = x.indexrelid AND k.contype IN ('u', 'x')) "
             "ORDER BY c.relname, i.relname, p.place",
             self.only, self.only,
         ):  # fmt: skip

@@ -12,13 +12,16 @@ import peewee as pw
 
 from framework_schema.alignment import Alignment, aligned
 from framework_schema.dialects import Dialect, Scratch, memory
-from framework_schema.errors import CommitRefused, PlanRefused, Unreadable
+from framework_schema.errors import CommitRefused, PlanRefused, TransactionLost, Unreadable
 from framework_schema.operations import Operations, SqliteOperations
 from framework_schema.rebuild import Violation, violations
 from framework_schema.snapshot import Snapshot, of_database
 
 QUICK_CHECK_ABOVE = 64 * 1024 * 1024
 """Bytes above which a file gets quick_check, which leaves out the indexes, instead of integrity_check."""
+
+
+CONSEQUENCES = ("no transaction is active", "no such savepoint")
 
 
 class SqliteDialect(Dialect):
@@ -44,6 +47,8 @@ class SqliteDialect(Dialect):
         try:
             with database.atomic("IMMEDIATE"):
                 yield
+        except (pw.DatabaseError, TransactionLost) as error:
+            raise _first(error) from error
         finally:
             if not database.is_closed():
                 database.pragma("foreign_keys", was)
@@ -63,18 +68,23 @@ class SqliteDialect(Dialect):
             return SQLITE_OK
 
         connection = database.connection()
-        with database.savepoint():
-            connection.set_authorizer(authorize)
-            try:
-                yield
-            except Exception as error:
+        try:
+            with database.savepoint():
+                connection.set_authorizer(authorize)
+                try:
+                    yield
+                except Exception as error:
+                    if refused:
+                        raise CommitRefused(_refusal(key, refused[0])) from error
+                    raise
+                finally:
+                    connection.set_authorizer(None)
                 if refused:
-                    raise CommitRefused(_refusal(key, refused[0])) from error
-                raise
-            finally:
-                connection.set_authorizer(None)
-            if refused:
-                raise CommitRefused(_refusal(key, refused[0]))
+                    raise CommitRefused(_refusal(key, refused[0]))
+        except Exception as error:
+            if not connection.in_transaction:
+                raise TransactionLost(f"{key}: SQLite undid the whole transaction") from error
+            raise
 
     def check_health(self, database: pw.Database, name: str) -> None:
         """Run integrity_check, or quick_check on a large file."""
@@ -112,6 +122,19 @@ class SqliteDialect(Dialect):
     def scratch(self, database: pw.Database) -> Scratch:
         """Return a database in memory."""
         return Scratch("sqlite", memory)
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the complaint that the failing ROLLBACKs after it hide, when SQLite had rolled back by itself.
+
+    https://www.sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, pw.DatabaseError) and not any(text in str(seen) for text in CONSEQUENCES):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return error
 
 
 def _sqlite(database: pw.Database) -> pw.SqliteDatabase:

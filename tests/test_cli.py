@@ -100,8 +100,9 @@ def test_a_dry_run_prints_the_sql():
 
 
 def test_check_is_for_ci():
-    call("migrate", "--strict")
-    assert call("check", "--strict")[0] == 0
+    call("migrate", "sqlite:///data/fresh.db", "data")
+    assert call("check")[0] == 0
+    assert call("check", "--strict", "data/fresh.db")[0] == 0
 
     files.run("data/homebrew.db", "DROP INDEX " + next(iter(files.indexes("data/homebrew.db"))))
     code, out, _ = call("check")
@@ -221,6 +222,15 @@ def test_a_foreign_database_is_no_failure():
     assert as_json("migrate", "--adopt-foreign")[1]["summary"]["migrated"] == 1
 
 
+def test_a_database_ahead_is_migrated_by_hand_alone():
+    fleet_of_1000.is_ahead(Path("data/homebrew.db"))
+
+    code, out, _ = call("migrate", "data/homebrew.db")
+    assert (code, "framework/999_future" in out) == (3, True)
+    assert call("migrate", "--allow-ahead", "--dry-run", "data/homebrew.db")[0] == 0
+    assert call("migrate", "--allow-ahead", "data/homebrew.db")[0] == 0
+
+
 def test_a_source_that_cannot_be_read_is_told_and_the_rest_is_done(here):
     Path("migrations").mkdir()
     Path("migrations/001_own.py").write_text("def migrate(:\n")
@@ -267,7 +277,7 @@ def test_common_options_work_before_and_after_the_command(words):
 def test_what_scripts_print_does_not_get_into_the_result(here):
     Path("migrations").mkdir()
     Path("migrations/001_old.py").write_text(
-        "print('top')\ndef apply_migration(cursor):\n    print('old style')\n    cursor.execute('CREATE TABLE old (a)')\n"
+        "def apply_migration(cursor):\n    print('old style')\n    cursor.execute('CREATE TABLE old (a)')\n"
     )
     for jobs in ("1", "2"):
         done = subprocess.run(

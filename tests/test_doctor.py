@@ -1,9 +1,9 @@
 """Each trouble is named with its place and the command that mends it, and looking leaves no trace."""
 
-import os
 import sqlite3
 import stat
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import histories
@@ -34,9 +34,9 @@ def findings(path, runner, source):
     """Examine ``path``; return what was found as ``{where: (level, what, remedy)}``, no byte changed."""
 
     def examine(*sources, **settings):
-        before = files.digest(path), path.stat().st_mtime_ns, sorted(os.listdir(path.parent))
+        before = files.digest(path), path.stat().st_mtime_ns, sorted(path.parent.iterdir())
         found = diagnose(runner(*(sources or (source,)), **settings))
-        assert (files.digest(path), path.stat().st_mtime_ns, sorted(os.listdir(path.parent))) == before
+        assert (files.digest(path), path.stat().st_mtime_ns, sorted(path.parent.iterdir())) == before
         assert all(finding.remedy for finding in found)
         return {finding.where: (finding.level, finding.what, finding.remedy) for finding in found}
 
@@ -91,7 +91,8 @@ def test_orphans_come_with_their_number_and_a_query_that_shows_them(path, folder
     files.run(
         path,
         'CREATE TABLE "par ent" (id INTEGER PRIMARY KEY); CREATE TABLE child (p REFERENCES "par ent" (id));'
-        "INSERT INTO child VALUES (1), (2), (NULL); CREATE TABLE lost (p REFERENCES nowhere (id)); INSERT INTO lost VALUES (3)",
+        "INSERT INTO child VALUES (1), (2), (NULL);"
+        "CREATE TABLE lost (p REFERENCES nowhere (id)); INSERT INTO lost VALUES (3)",
     )
     source = folder({"001_none": script("pass")}, of="other")
     Runner(path, [source]).migrate()
@@ -151,7 +152,8 @@ def test_every_trouble_of_the_history_is_named(migrated, runner, source, folder,
     files.run(
         migrated,
         "INSERT INTO schema_migrations (migration_name, success, error_message) VALUES"
-        " ('app/003_gone', 1, NULL), ('app/009_newer', 1, NULL), ('other/001_x', 1, NULL), ('old_tool.py', 0, 'no such column');"
+        " ('app/003_gone', 1, NULL), ('app/009_newer', 1, NULL), ('other/001_x', 1, NULL),"
+        " ('old_tool.py', 0, 'no such column');"
         "DELETE FROM schema_migrations WHERE migration_name = 'app/004_late'",
     )
     folder({"001_item": creates("item", "name", "more"), "005_again": creates("again")})
@@ -243,8 +245,8 @@ def test_a_journal_of_a_crash_is_not_rolled_back_by_looking(migrated, findings, 
         """,
         migrated,
     )
-    journal = str(migrated) + "-journal"
-    assert os.path.getsize(journal)
+    journal = f"{migrated}-journal"
+    assert Path(journal).stat().st_size
 
     found = findings()
 

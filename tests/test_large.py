@@ -17,9 +17,9 @@ ALLOWANCE_KB = 24 * 1024
 
 def entries(path, rows):
     """Make an ``Entry`` of the past: other types, no foreign key, no index, ``rows`` rows."""
-    files.run(path, "CREATE TABLE EntryType (id INTEGER PRIMARY KEY, name TEXT, singular_label TEXT, plural_label TEXT)")
+    files.run(path, "CREATE TABLE EntryType (id INTEGER PRIMARY KEY, name, singular_label, plural_label)")
     files.run(path, "INSERT INTO EntryType VALUES (1, 'a', 'b', 'c')")
-    files.run(path, "CREATE TABLE Entry (id INTEGER PRIMARY KEY, title VARCHAR(500), entry_type_id INT, created_at TEXT)")
+    files.run(path, "CREATE TABLE Entry (id INTEGER PRIMARY KEY, title VARCHAR(500), entry_type_id INT, created_at)")
     numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
     files.run(path, f"INSERT INTO Entry {numbers} SELECT i, 'entry ' || i, 1, '2025-01-01 10:00:00' FROM n")
     return path

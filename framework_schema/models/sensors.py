@@ -104,7 +104,7 @@ class SensorScripts(FrameworkModel):
         """Create the table, and the trigger that keeps ``updated_at``."""
         super().create_table(safe, **options)
         database = cls._meta.database
-        engine = cls._meta.get_database_instance()
+        engine: Any = cls._meta.get_database_instance()
         if isinstance(engine, pw.SqliteDatabase):
             database.execute_sql(TIMESTAMP_TRIGGER)
         for statement in stamp_on_update(engine, "update_sensor_scripts_timestamp", "SensorScripts", "updated_at"):

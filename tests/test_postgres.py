@@ -1,0 +1,225 @@
+import threading
+import time
+
+import peewee as pw
+import pytest
+import servers
+from playhouse.pool import PooledPostgresqlDatabase
+from script_texts import creates, sql
+
+from framework_schema import databases, postgres
+from framework_schema.config import Config
+from framework_schema.databases import open_target
+from framework_schema.errors import ConfigError, MigrationFailed, Unreadable
+from framework_schema.report import State
+from framework_schema.runner import Runner
+
+
+@pytest.fixture
+def fresh():
+    with servers.Fresh("postgresql") as fresh:
+        yield fresh
+
+
+def rest_of(url):
+    return url.partition("://")[2]
+
+
+def quick(fresh, source, **settings):
+    return Runner(fresh.url, [source], config=Config(backup="never", **{"timeout": 20, **settings}))
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgresql", "postgres", "psycopg", "postgresql+pool", "postgres+pool", "psycopg+pool"]
+)
+def test_every_scheme_is_a_plain_connection(fresh, folder, scheme):
+    runner = Runner(f"{scheme}://{rest_of(fresh.url)}", [folder({"001_a": creates("A")})])
+
+    assert runner.migrate().state is State.MIGRATED
+    assert type(runner.target.database) is postgres.OwnPostgres
+    assert runner.target.database.is_closed()
+
+
+def test_a_name_with_anything_in_it_is_decoded(folder):
+    with servers.Fresh("postgresql", name=f"{servers.PREFIX}a b%@/ü") as fresh:
+        assert Runner(fresh.url, [folder({"001_a": creates("A")})]).migrate().state is State.MIGRATED
+
+
+@pytest.mark.parametrize("how", ["?schema=other", "?search_path=other", "?options=-c%20search_path%3Dother"])
+def test_a_schema_can_be_named(fresh, folder, how):
+    servers.run("postgresql", fresh.url, "CREATE SCHEMA other", 'CREATE TABLE "A" (x int)')
+    source = folder({"001_a": creates("A")})
+
+    report = Runner(fresh.url + how, [source]).migrate()
+
+    assert report.applied == ["app/001_a"]
+    found = servers.run("postgresql", fresh.url, "SELECT schemaname FROM pg_tables WHERE tablename = 'A' ORDER BY 1")
+    assert found == [("other",), ("public",)]
+    assert not Runner(fresh.url + how, [source]).drift(strict=True)
+
+
+def test_an_apps_pooled_database_is_left_alone(fresh, folder):
+    host = servers.need("postgresql").partition("://")[2]
+    user, _, place = host.rpartition("@")
+    address, _, port = place.partition(":")
+    pool = PooledPostgresqlDatabase(
+        fresh.name, host=address, port=port or 5432, user=user, max_connections=2, prefer_psycopg3=True
+    )
+
+    report = Runner(pool, [folder({"001_a": creates("A")})]).migrate()
+
+    assert report.state is State.MIGRATED
+    assert pool.is_closed() and not pool._connections and not pool._in_use
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch):
+    monkeypatch.setattr(databases, "find_spec", lambda name: None)
+
+    with pytest.raises(ConfigError, match=r"framework-schema\[postgres\]"):
+        open_target("postgresql://localhost/x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bob:se/kret@localhost/x",
+        "postgresql://bob:sekret@localhost:port/x",
+        "postgresql://bob:sekret@localhost",
+        "oracle://bob:sekret@localhost/x",
+        "postgresql://bob:sekret@127.0.0.1:1/x",
+        "postgresql://bob@127.0.0.1:1/x?password=sekret",
+    ],
+)
+def test_no_error_shows_a_password(url):
+    with pytest.raises((ConfigError, Unreadable)) as refused:
+        Runner(url).status()
+
+    shown = f"{refused.value} {refused.value!r} {refused.value.__cause__!r}"
+    assert "kret" not in shown
+
+
+def test_a_missing_database_is_said_with_what_to_do(fresh):
+    with pytest.raises(Unreadable, match="Create the database first"):
+        Runner(fresh.url + "_no").status()
+
+
+def test_ddl_behind_a_reader_waits_in_short_tries_and_lets_others_read(fresh, folder):
+    source = folder({"001_a": creates("A")})
+    quick(fresh, source).migrate()
+    folder({"002_b": sql('ALTER TABLE "A" ADD COLUMN y INTEGER')})
+    reader = servers.connect("postgresql", fresh.url)
+    reader.autocommit = False
+    reader.execute('SELECT * FROM "A"')
+    waits = []
+
+    def read_for(seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            started = time.monotonic()
+            servers.run("postgresql", fresh.url, 'SELECT * FROM "A"')
+            waits.append(time.monotonic() - started)
+            time.sleep(0.05)
+        reader.rollback()
+
+    thread = threading.Thread(target=read_for, args=(4,))
+    thread.start()
+    report = quick(fresh, source).migrate()
+    thread.join()
+    reader.close()
+
+    assert report.applied == ["app/002_b"]
+    assert max(waits) < postgres.LOCK_WAIT + 1 and len(waits) > 3
+
+
+def test_a_reader_that_never_ends_is_given_up_after_the_timeout(fresh, folder):
+    source = folder({"001_a": creates("A")})
+    quick(fresh, source).migrate()
+    folder({"002_b": sql('ALTER TABLE "A" ADD COLUMN y INTEGER')})
+    reader = servers.connect("postgresql", fresh.url)
+    reader.autocommit = False
+    reader.execute('SELECT * FROM "A"')
+
+    with pytest.raises(MigrationFailed, match="lock timeout"):
+        quick(fresh, source, timeout=0.5).migrate()
+    reader.close()
+
+    assert quick(fresh, source).migrate().applied == ["app/002_b"]
+
+
+def test_a_proxy_that_changes_servers_between_statements_is_refused(fresh, folder, monkeypatch):
+    """Stand-in for pgbouncer in transaction mode: after the lock, another server process answers."""
+    source = folder({"001_a": creates("A")})
+    real = postgres._holds
+    monkeypatch.setattr(postgres, "_holds", lambda database, half, pid: real(database, half, pid + 1))
+
+    with pytest.raises(Unreadable, match="session mode"):
+        quick(fresh, source).migrate()
+
+    assert servers.run("postgresql", fresh.url, "SELECT count(*) FROM pg_tables WHERE tablename = 'A'") == [(0,)]
+
+
+def test_each_script_is_a_transaction_with_its_row(fresh, folder):
+    """What a later script cannot take back is there for others while that one still runs."""
+    seen = []
+    source = folder({"001_a": creates("A"), "002_b": sql("SELECT pg_sleep(1.5)")})
+
+    def look():
+        time.sleep(1.2)
+        seen.extend(servers.run("postgresql", fresh.url, "SELECT migration_name FROM schema_migrations"))
+
+    quick(fresh, source).status()
+    thread = threading.Thread(target=look)
+    thread.start()
+    quick(fresh, source).migrate()
+    thread.join()
+
+    assert seen == [("app/001_a",)]
+
+
+def test_constraints_are_added_in_two_steps(fresh, folder):
+    scripts = {"001_a": creates("A"), "002_b": sql('ALTER TABLE "A" ADD CONSTRAINT c CHECK (id > 0)')}
+    quick(fresh, folder(scripts)).migrate()
+    servers.run("postgresql", fresh.url, 'ALTER TABLE "A" DROP CONSTRAINT c')
+    runner = quick(fresh, folder(scripts))
+
+    runner.migrate(strict=True)
+
+    details = [event["detail"] or "" for event in runner.history(events=True)]
+    assert any("NOT VALID" in detail and "VALIDATE CONSTRAINT" in detail for detail in details)
+    assert not runner.drift(strict=True)
+
+
+def test_names_that_differ_in_case_are_two_tables(fresh, folder):
+    servers.run("postgresql", fresh.url, "CREATE TABLE a (x int)", "INSERT INTO a VALUES (1)")
+    source = folder({"001_a": creates("A")})
+
+    report = quick(fresh, source).migrate()
+
+    assert report.applied == ["app/001_a"]
+    assert servers.run("postgresql", fresh.url, "SELECT x FROM a") == [(1,)]
+
+
+class StandIn(postgres.OwnCockroach):
+    """PostgreSQL that is taken for CockroachDB 24.1."""
+
+    def _set_server_version(self, conn):
+        self.server_version = 240100
+
+
+def test_cockroachdb_by_a_stand_in(fresh, folder, monkeypatch):
+    """The class, the URL and the SQL are covered; CockroachDB itself is not."""
+    monkeypatch.setattr(postgres, "OwnCockroach", StandIn)
+    place = rest_of(fresh.url)
+    place = place if ":" in place else place.replace("/", ":5432/", 1)
+    url = f"cockroachdb://{place}"
+    source = folder({"001_a": creates("A"), "002_b": creates("B")})
+
+    report = Runner(url, [source]).migrate()
+
+    assert report.engine == "cockroachdb" and report.applied == ["app/001_a", "app/002_b"]
+    assert Runner(url, [source]).migrate().state is State.CURRENT
+
+
+def test_a_deferred_database_is_refused():
+    with pytest.raises(ConfigError, match="init"):
+        open_target(pw.PostgresqlDatabase(None))
