@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from framework_schema.config import Config
     from framework_schema.console import Screen
+    from framework_schema.doctor import Finding
     from framework_schema.fleet import FleetReport, Task
     from framework_schema.inventory import Inventory
     from framework_schema.report import Report
@@ -103,6 +104,15 @@ HISTORY = (
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N only."),
     click.option("--failed", is_flag=True, help="Failures only."),
     click.option("--events", is_flag=True, help="Every attempt, adoption and alignment."),
+)
+ROLLBACK = (
+    click.option("--steps", type=click.IntRange(min=1), default=1, metavar="N", help="How many, newest first [1]."),
+    click.option("--to", metavar="KEY", help="All down to this one, which goes too."),
+    click.option("--source", metavar="NAME", help="Only this source's."),
+    click.option("--force", is_flag=True, help="Also what was there before us and was only recorded."),
+    click.option("--dry-run", is_flag=True, help="Tell what would go; change nothing."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+    click.option("--backup/--no-backup", default=None, help="Copy first or not [copy]."),
 )
 STRICT = click.option("--strict", is_flag=True, help="Types, NULLs, defaults, keys and CHECKs count too.")
 
@@ -224,7 +234,102 @@ def demo(options: Options, directory: str) -> int:
     return OK if story.is_proven and not story.fleet.failed else FAILED
 
 
+@main.command()
+@click.argument("target")
+@with_options(*ROLLBACK)
+@common
+def rollback(options: Options, target: str, **asked: Any) -> int:
+    """Undo migrations of one database, newest first, after telling what would go."""
+    with printing_to_stderr(), _runner(options, target) as runner:
+        return _roll_back(options, runner, **asked)
+
+
+@main.command()
+@click.argument("target")
+@click.option("--into", metavar="PLACE", help="A new file or a folder [backups/ beside the database].")
+@common
+def backup(options: Options, target: str, into: str | None) -> int:
+    """Make a verified copy of one database and print its path."""
+    with _runner(options, target) as runner:
+        return _back_up(options, runner, into)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("target")
+@common
+def restore(options: Options, file: str, target: str) -> int:
+    """Put a verified backup in the place of a database; a copy of what it replaces is kept."""
+    with _runner(options, target) as runner:
+        return _restore(options, runner, file)
+
+
+@main.command()
+@TARGETS
+@with_options(CHOICE[0])
+@common
+def doctor(options: Options, targets: Sequence[str], names: Sequence[str]) -> int:
+    """Tell what is wrong with a database, and the command that mends it; changes nothing."""
+    from framework_schema.inventory import read_targets, select
+
+    members = select(read_targets(targets).members, names)
+    found = []
+    for member in members:
+        with printing_to_stderr(), _runner(options, member.url) as runner:
+            found.append((member.name, _diagnosed(runner)))
+    return _told_findings(options, found)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--auto", metavar="MODELS", is_flag=False, flag_value="framework_schema.models", help="From models.")
+@click.option("--directory", default="migrations", metavar="DIR", help="Where the scripts are [migrations].")
+@common
+def create(options: Options, name: str, auto: str | None, directory: str) -> int:
+    """Write a new migration script, empty or from what the models have and the scripts lack."""
+    from framework_schema.scaffold import create_script
+
+    made = create_script(name, directory, auto)
+    click.echo(str(made) if made else "No changes found.")
+    return OK
+
+
 # flask schema
+
+
+@schema.command("rollback")
+@with_options(*ROLLBACK)
+@common
+def app_rollback(options: Options, **asked: Any) -> int:
+    """Undo migrations of the app's database, newest first, after telling what would go."""
+    with printing_to_stderr(), _app_runner(_overrides(options)) as runner:
+        return _roll_back(options, runner, **asked)
+
+
+@schema.command("backup")
+@click.option("--into", metavar="PLACE", help="A new file or a folder [backups/ beside the database].")
+@common
+def app_backup(options: Options, into: str | None) -> int:
+    """Make a verified copy of the app's database and print its path."""
+    with _app_runner(_overrides(options)) as runner:
+        return _back_up(options, runner, into)
+
+
+@schema.command("restore")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@common
+def app_restore(options: Options, file: str) -> int:
+    """Put a verified backup in the place of the app's database; a copy of what it replaces is kept."""
+    with _app_runner(_overrides(options)) as runner:
+        return _restore(options, runner, file)
+
+
+@schema.command("doctor")
+@common
+def app_doctor(options: Options) -> int:
+    """Tell what is wrong with the app's database, and the command that mends it; changes nothing."""
+    with printing_to_stderr(), _app_runner(_overrides(options)) as runner:
+        return _told_findings(options, [(runner.target.name, _diagnosed(runner))])
 
 
 @schema.command("migrate")
@@ -316,6 +421,91 @@ def _own(
 
 
 # Work
+
+
+@contextmanager
+def _runner(options: Options, target: str) -> Iterator[Runner]:
+    """Make the runner of one database, with the installed sources and the app's own folders."""
+    from pathlib import Path
+
+    from framework_schema.runner import Runner
+    from framework_schema.sources import app_folders, installed
+
+    config = replace(_config(options), **_overrides(options))
+    yield Runner(target, (*installed(), *app_folders(Path.cwd())), config=config, create=False, all_plugins=False)
+
+
+def _roll_back(
+    options: Options,
+    runner: Runner,
+    *,
+    steps: int,
+    to: str | None,
+    source: str | None,
+    force: bool,
+    dry_run: bool,
+    yes: bool,
+    backup: bool | None,
+) -> int:
+    """Rehearse, tell what would go, ask, and do it; without a terminal only --yes is an answer."""
+    from framework_schema import console
+    from framework_schema.fleet import FleetReport, attempt
+    from framework_schema.rehearsal import rehearse_rollback
+
+    rehearsed = attempt(runner, lambda runner: rehearse_rollback(runner, steps, to, source, force=force))
+    report = rehearsed
+    if not dry_run and not rehearsed.error:
+        for line in console.losses(rehearsed):
+            click.echo(line, err=True)
+        if not yes and not (sys.stdin.isatty() and click.confirm("Undo these migrations?", err=True)):
+            raise click.UsageError("nothing was undone; --yes says that you mean it")
+        report = attempt(runner, lambda runner: runner.rollback(steps, to, source, force=force, backup=backup))
+    fleet = FleetReport("rollback", (report,), duration_ms=report.duration_ms)
+    console.show_fleet(options.screen, fleet, (runner.target.name,), dry_run=dry_run)
+    return FAILED if report.error else OK
+
+
+def _back_up(options: Options, runner: Runner, into: str | None) -> int:
+    import json
+
+    made = str(runner.backup(into))
+    click.echo(json.dumps({"version": 1, "command": "backup", "backup": made}) if options.as_json else made)
+    return OK
+
+
+def _restore(options: Options, runner: Runner, file: str) -> int:
+    from framework_schema import console
+    from framework_schema.fleet import FleetReport
+
+    report = runner.restore(file)
+    fleet = FleetReport("restore", (report,), duration_ms=report.duration_ms)
+    console.show_fleet(options.screen, fleet, (runner.target.name,))
+    if report.backup and not options.as_json:
+        click.echo(f"what it replaced is kept: {report.backup}", err=True)
+    return OK
+
+
+def _diagnosed(runner: Runner) -> Sequence[Finding]:
+    from framework_schema.doctor import diagnose
+
+    return diagnose(runner)
+
+
+def _told_findings(options: Options, found: Sequence[tuple[str, Sequence[Finding]]]) -> int:
+    from framework_schema import console
+
+    problems = sum(finding.is_problem for _, findings in found for finding in findings)
+    if options.as_json:
+        databases = [
+            {"name": name, "findings": [finding.as_dict() for finding in findings]} for name, findings in found
+        ]
+        summary = {"databases": len(found), "problems": problems}
+        console.show_json(
+            options.screen, {"version": 1, "command": "doctor", "databases": databases, "summary": summary}
+        )
+    else:
+        console.show_findings(options.screen, found)
+    return NOT_AS_WANTED if problems else OK
 
 
 def _fleet(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from framework_schema.demo import Demo
+    from framework_schema.doctor import Finding
     from framework_schema.fleet import FleetReport
 
 NUMBERS = {"Pending", "Failed", "Drift", "Applied", "Adopted", "Aligned", "Left", "Tables", "Rows", "Time"}
@@ -363,6 +364,31 @@ def _event(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["outcome"]),
         str(row["error"] or row["detail"] or ""),
     )
+
+
+# One database
+
+
+def show_findings(to: Screen, found: Sequence[tuple[str, Sequence[Finding]]]) -> None:
+    """Write what the doctor found, worst first, and under each what mends it."""
+    for name, findings in found:
+        if len(found) > 1 or not findings:
+            to.say(f"{printable(name)}: {'' if findings else 'nothing is wrong'}".rstrip())
+        for finding in findings:
+            if finding.is_problem or not to.quiet:
+                to.say(printable(f"{finding.level}: {finding.where}: {finding.what}"))
+                to.say(printable(f"  mend: {finding.remedy}"))
+
+
+def losses(rehearsed: Report) -> Iterator[str]:
+    """Say what a rollback would undo and which rows would go with it."""
+    for step in rehearsed.steps:
+        yield printable(f"would undo {step.key}")
+    for item in rehearsed.lost:
+        place = ".".join(str(item[part]) for part in ("table", "column") if item.get(part))
+        yield printable(f"would lose {item['rows']} rows of {place}")
+    if not rehearsed.lost:
+        yield "no row would be lost"
 
 
 # The demo

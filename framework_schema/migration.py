@@ -86,11 +86,7 @@ class Migration:
             return None
         if not self.tree.body:
             return "the file is empty"
-        found = [
-            name
-            for name in ("migrate", "apply_migration", "main", "run_migration")
-            if name in self._functions
-        ]
+        found = [name for name in ("migrate", "apply_migration", "main", "run_migration") if name in self._functions]
         if found:
             return (
                 f"{found[0]}() opens a database by itself;"
@@ -234,8 +230,6 @@ def _joined(values: list[ast.expr]) -> list[ast.expr]:
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0]
     is_text = (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
     )
     return body[1:] if is_text else body

@@ -110,9 +110,7 @@ class Report:
             "aligned": list(self.aligned),
             "pending": list(self.pending),
             "failed": [
-                asdict(step) | {"outcome": str(step.outcome)}
-                for step in self.steps
-                if step.outcome is Outcome.FAILED
+                asdict(step) | {"outcome": str(step.outcome)} for step in self.steps if step.outcome is Outcome.FAILED
             ],
             "blocked": self.keys(Outcome.BLOCKED),
             "rolled_back": self.keys(Outcome.ROLLED_BACK),

@@ -202,7 +202,7 @@ def test_a_script_is_read_as_utf8_whatever_the_locale(path, folder, python):
 
 def test_a_script_in_another_encoding_is_read_as_it_declares(path, folder):
     source = folder({})
-    text = "# -*- coding: latin-1 -*-\n" + script('database.execute_sql("CREATE TABLE item (name TEXT DEFAULT \'ü\')")')
+    text = "# -*- coding: latin-1 -*-\n" + script("database.execute_sql(\"CREATE TABLE item (name TEXT DEFAULT 'ü')\")")
     Path(source.path, "001_x.py").write_bytes(text.encode("latin-1"))
 
     Runner(path, [source]).migrate()

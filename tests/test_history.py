@@ -39,7 +39,7 @@ def ours(database):
 
 
 def shape(path, table="schema_migrations"):
-    return files.query(path, "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_xinfo(?)", table)
+    return files.query(path, 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo(?)', table)
 
 
 # What is there already

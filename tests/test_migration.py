@@ -107,7 +107,7 @@ def migrate(migrator, database, *, fake=False):
             migrator.sql(f"UPDATE {name!r:>{10}} SET a = 'it''s'")
         migrator.sql("later")
 '''
-REFORMATTED = '''
+REFORMATTED = """
 import peewee as pw
 SIZES = {'a': 1,
          'b': (2, 3.50),
@@ -116,7 +116,7 @@ def migrate(migrator, database, *, fake = False):
   for name in 'x', "y":
     if name: migrator.sql(f"UPDATE {name!r:>{10}} " "SET a = 'it\'\'s'")
     migrator . sql('later',)
-'''
+"""
 SAME = {
     "reformatted": REFORMATTED,
     "comments": LIKE_IT.replace("import peewee as pw", "# why\nimport peewee as pw  # noqa\n\n\n"),

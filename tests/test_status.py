@@ -41,9 +41,7 @@ def keys(found):
         pytest.param("001_a", "001_a.py", {"legacy": "001_a.py", "pending": "001_a"}, id="a name that proves nothing"),
         pytest.param("001_a 002_b", "!app/001_a", {"failed": "001_a", "pending": "001_a 002_b"}, id="failed"),
         pytest.param("001_a 003_c", "app/003_c", {"pending": "001_a", "out_of_order": "001_a"}, id="a gap"),
-        pytest.param(
-            "999_a 1000_b", "app/999_a", {"pending": "1000_b", "out_of_order": ""}, id="numbers, not letters"
-        ),
+        pytest.param("999_a 1000_b", "app/999_a", {"pending": "1000_b", "out_of_order": ""}, id="numbers, not letters"),
         pytest.param("b/001_a 001_b", "app/001_b", {"pending": "b/001_a", "out_of_order": ""}, id="two sources"),
         pytest.param("001_a 002_b", "", {"applied": "", "pending": "001_a 002_b"}, id="fresh database"),
         pytest.param("001_a 002_b", "app/001_a app/002_b", {"applied": "001_a 002_b", "pending": ""}, id="current"),
