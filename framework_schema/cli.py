@@ -255,7 +255,7 @@ def backup(options: Options, target: str, into: str | None) -> int:
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file")
 @click.argument("target")
 @common
 def restore(options: Options, file: str, target: str) -> int:
@@ -316,7 +316,7 @@ def app_backup(options: Options, into: str | None) -> int:
 
 
 @schema.command("restore")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file")
 @common
 def app_restore(options: Options, file: str) -> int:
     """Put a verified backup in the place of the app's database; a copy of what it replaces is kept."""

@@ -194,6 +194,8 @@ def app_folders(root: str | Path) -> tuple[Source, ...]:
     somebody else's ``migrations/`` (Alembic's, say) is left alone. Our own
     checkout is not an app.
     """
+    if Path(root, "framework_schema", "migration.py").is_file():
+        return ()
     own = framework().folder.resolve()
     folders = [Path(root, folder) for folder in APP_FOLDERS]
     present = [path for path in folders if path.is_dir() and path.resolve() != own and _holds_scripts(path)]
