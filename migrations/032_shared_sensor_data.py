@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
 READING = ("sensor_type", "value", "recorded_at", "source_type", "metadata", "created_at")
+NAMED_IN = (("SensorDataEntryLinks", "shared_sensor_data_id"), ("SensorDataEntryRanges", "end_sensor_id"))
 LINK = ("shared_sensor_data_id", "entry_id", "link_type", "created_at")
 
 
@@ -20,7 +21,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
 
     A copy is known by its old id and by what it says, since the framework's own
     script left a ``SensorData`` behind that counts from 1 again. So a reading is
-    copied once, whoever copied it, and a link removed since stays away.
+    copied once, whoever copied it, and a link removed since stays away. Where
+    links outlived the readings they name, copies are numbered beyond them.
     """
     if fake or not has_columns(database, "SensorData", "id", "entry_id", "sensor_type", "value", "recorded_at"):
         return
@@ -28,7 +30,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         return
     old, entry, new = pw.Table("SensorData"), pw.Table("Entry"), pw.Table("SharedSensorData")
     now = pw.SQL("CURRENT_TIMESTAMP")
-    ((newest,),) = new.select(pw.fn.COALESCE(pw.fn.MAX(new.c.id), 0)).tuples().execute(database)
+    newest = _newest(database, "SharedSensorData", "id")
+    named = max(_newest(database, *place) for place in NAMED_IN)
     note = pw.Value('{"migrated_from_sensor_data_id": ').concat(old.c.id).concat("}")
     is_same_time = (new.c.recorded_at == old.c.recorded_at) | (
         new.c.recorded_at.is_null() & old.c.recorded_at.is_null()
@@ -40,8 +43,9 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         & (new.c.value == old.c.value)
         & is_same_time
     )
+    numbers = [pw.fn.ROW_NUMBER().over(order_by=[old.c.id]) + named] if named > newest else []
     readings = (
-        old.select(old.c.sensor_type, old.c.value, old.c.recorded_at, pw.Value("migrated"), note, now)
+        old.select(old.c.sensor_type, old.c.value, old.c.recorded_at, pw.Value("migrated"), note, now, *numbers)
         .join(entry, on=(entry.c.id == old.c.entry_id))
         .join(new, pw.JOIN.LEFT_OUTER, on=is_copy)
         .where(new.c.id.is_null(), old.c.sensor_type.is_null(False), old.c.value.is_null(False))
@@ -53,9 +57,19 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         .where(new.c.id > newest, new.c.source_type == "migrated")
         .order_by(new.c.id)
     )
-    new.insert(readings, columns=[new.c[name] for name in READING]).execute(database)
+    columns = [new.c[name] for name in (*READING, "id")[: len(READING) + len(numbers)]]
+    new.insert(readings, columns=columns).execute(database)
     table = pw.Table("SensorDataEntryLinks")
     table.insert(links, columns=[table.c[name] for name in LINK]).execute(database)
+
+
+def _newest(database: pw.Database, name: str, column: str) -> int:
+    """Return the highest number in a column; 0 where there is none."""
+    if not has_columns(database, name, column):
+        return 0
+    table = pw.Table(name)
+    ((highest,),) = table.select(pw.fn.COALESCE(pw.fn.MAX(table.c[column]), 0)).tuples().execute(database)
+    return int(highest)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:

@@ -769,3 +769,17 @@ def test_rows_end_alike_whether_strictness_comes_at_once_or_later(copy_of, tmp_p
     Runner(later).migrate(strict=True)
 
     assert timeless(at_once) == timeless(later)
+
+
+def test_copies_of_readings_are_numbered_beyond_links_that_outlived_theirs(copy_of):
+    path = copy_of("init-a0eedd2")
+    files.run(path, "DROP TABLE SharedSensorData")
+    links = files.query(path, "SELECT shared_sensor_data_id, entry_id FROM SensorDataEntryLinks")
+
+    report = Runner(path).migrate()
+
+    assert report.failed == []
+    assert set(links) < set(files.query(path, "SELECT shared_sensor_data_id, entry_id FROM SensorDataEntryLinks"))
+    assert files.query(path, "SELECT min(id) FROM SharedSensorData") > [(max(number for number, _ in links),)]
+    copied = "SELECT count(*) FROM SharedSensorData s JOIN SensorDataEntryLinks l ON l.shared_sensor_data_id = s.id"
+    assert files.query(path, copied) == files.query(path, "SELECT count(*) FROM SensorData")
