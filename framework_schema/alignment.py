@@ -55,7 +55,7 @@ def _again(found: Alignment, last: Alignment) -> Alignment:
 
 
 def _add_missing(database: pw.SqliteDatabase, expected: Snapshot) -> Alignment:
-    live = of_database(database, structural=_is_structural(expected))
+    live = of_database(database, structural=expected.is_structural)
     drift = find_drift(expected, live)
     touched = {d.table for d in drift.additive if fold(d.table) in live.tables}
     changes = align.additions(drift, expected, live, align.empty_tables(database, touched))
@@ -100,7 +100,3 @@ def _repair(database: pw.SqliteDatabase, expected: Snapshot, left: tuple[Left, .
         if rows:
             done.append(f"repaired {mend.table}: {rows} rows, {mend.what}")
     return Alignment(tuple(done), tuple(Event("repaired", detail=what) for what in done))
-
-
-def _is_structural(expected: Snapshot) -> bool:
-    return any(table.is_structural for table in expected.tables.values())

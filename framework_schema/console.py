@@ -129,9 +129,13 @@ def _show_table(to: Screen, report: FleetReport, dry_run: bool) -> None:
         return
     looks = report.command in ("status", "check")
     names = ("Database", "Engine", "At", "Pending", "Failed", "Drift", "State") if looks else _RAN
+    if report.command == "check" and any(item.schema for item in report.reports):
+        names = ("Database", "Engine", "At", "Pending", "Drift", "Schema", "State")
     table = _table(to, *names)
     for item in report.reports:
         cells = _looked(item) if looks else _ran(item, dry_run)
+        if "Schema" in names:
+            cells = (*cells[:4], cells[5], item.schema or "-", cells[6])
         table.add_row(*map(_escaped, cells[:-1]), _state(item, cells[-1]))
     _print(to, table)
 

@@ -46,9 +46,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Every difference between a live database and the expected schema."""
+    """Every difference between a live database and the expected schema.
+
+    ``digest`` hashes what is live of the expected schema, equal for all
+    databases without drift; empty unless both snapshots are structural.
+    """
 
     differences: tuple[Difference, ...] = ()
+    digest: str = ""
 
     def __bool__(self) -> bool:
         """Return whether anything is not as expected; what is merely extra does not count."""
@@ -87,7 +92,7 @@ def find_drift(expected: Snapshot, live: Snapshot) -> Drift:
             differences += _of_table(expected.tables[name], table)
     for name in sorted(live.tables.keys() - expected.tables.keys()):
         differences.append(Difference(live.tables[name].name, "table", live.tables[name].name, extra=True))
-    return Drift(tuple(differences))
+    return Drift(tuple(differences), live.within(expected).digest if expected.is_structural else "")
 
 
 def _of_table(expected: Table, live: Table) -> Iterator[Difference]:

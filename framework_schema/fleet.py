@@ -267,7 +267,7 @@ def compare_schema(runner: Runner, strict: bool) -> Report:
     report = runner.status()
     drift = runner.drift(strict=strict)
     found = (*drift.additive, *drift.structural) if strict else drift.additive
-    return replace(report, drift=tuple(difference.as_dict() for difference in found))
+    return replace(report, drift=tuple(difference.as_dict() for difference in found), schema=drift.digest or None)
 
 
 def _told(member: Member, work: Callable[[], Report]) -> Report:

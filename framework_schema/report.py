@@ -46,10 +46,10 @@ class Report:
     """One database: what was done, what stands, what is left.
 
     ``aligned`` names what was created or changed because the schema lacked it,
-    ``drift`` what still differs, ``left`` what could not be tightened (with row
-    count and query), ``notes`` remarks on sources and scripts. ``lost`` names the tables
-    and columns that a rollback takes, with the rows in them, ``backup`` the copy
-    that was made first.
+    ``drift`` what still differs, ``schema`` the hash of the schema as found,
+    ``left`` what could not be tightened (with row count and query), ``notes``
+    remarks on sources and scripts. ``lost`` names the tables and columns that
+    a rollback takes, with the rows in them, ``backup`` the copy that was made.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Report:
     aligned: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     drift: tuple[dict[str, Any], ...] = ()
+    schema: str | None = None
     left: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
@@ -115,6 +116,7 @@ class Report:
             "blocked": self.keys(Outcome.BLOCKED),
             "rolled_back": self.keys(Outcome.ROLLED_BACK),
             "drift": list(self.drift),
+            **({"schema": self.schema} if self.schema else {}),
             "left": list(self.left),
             "notes": list(self.notes),
             **({"sql": list(self.sql)} if self.sql else {}),

@@ -96,6 +96,11 @@ class Snapshot:
     tables: Mapping[str, Table]
     views: frozenset[str] = frozenset()
 
+    @property
+    def is_structural(self) -> bool:
+        """Whether the rules of the tables were read too."""
+        return any(table.is_structural for table in self.tables.values())
+
     def within(self, expected: Snapshot) -> Snapshot:
         """Return the part that the expected schema speaks of, without what is extra."""
         tables = {

@@ -1,11 +1,15 @@
 """One schema whatever the past: what ``--strict`` makes equal, what it leaves, and what ``--repair`` mends."""
 
+import json
+
 import histories
 import pytest
 import sqlite_files as files
+from click.testing import CliRunner
 from script_texts import sql
 from test_histories import all_rows, lost
 
+from framework_schema.cli import main
 from framework_schema.dialects import memory
 from framework_schema.expected import expected_schema
 from framework_schema.runner import Runner
@@ -266,3 +270,15 @@ def test_the_expected_schema_is_read_from_scripts_alone(folder):
         database.execute_sql(WANTED)
         made = of_database(database, structural=True)
     assert expected_of(known).within(made).digest == made.within(made).digest
+
+
+def test_check_prints_one_hash_for_databases_of_one_schema(copy_of, tmp_path):
+    for name in ("init-448549a", "life-b5567b6-to-8ac74ac"):
+        Runner(copy_of(name)).migrate(strict=True)
+
+    done = CliRunner().invoke(main, ["--json", "check", "--strict", str(tmp_path)])
+
+    assert done.exit_code == 0, done.output
+    hashes = {database["schema"] for database in json.loads(done.stdout)["databases"]}
+    expected = expected_of(collect(installed()))
+    assert hashes == {expected.within(expected).digest}
