@@ -265,6 +265,31 @@ def restore(options: Options, file: str, target: str) -> int:
 
 
 @main.command()
+@click.argument("source")
+@click.argument("target")
+@click.option("--replace", is_flag=True, help="The target's rows may go.")
+@click.option("--extras", is_flag=True, help="Take tables and columns along that no migration makes.")
+@click.option("--rejects", metavar="FILE", help="Where rows go that do not fit [NAME-rejected.jsonl].")
+@common
+def copy(options: Options, source: str, target: str, replace: bool, extras: bool, rejects: str | None) -> int:
+    """Copy an app's rows into another database, engine to engine, and compare both sides."""
+    from pathlib import Path
+
+    from framework_schema import console
+    from framework_schema.sources import app_folders, installed
+    from framework_schema.transfer import copy as transfer
+
+    config = _config(options)
+    sources = (*installed(), *app_folders(Path.cwd()))
+    with printing_to_stderr():
+        report = transfer(
+            source, target, sources=sources, replace_rows=replace, extras=extras, rejects=rejects, config=config
+        )
+    console.show_copy(options.screen, report)
+    return OK if report.is_wanted else FAILED
+
+
+@main.command()
 @TARGETS
 @with_options(CHOICE[0])
 @common

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framework_schema.demo import Demo
     from framework_schema.doctor import Finding
     from framework_schema.fleet import FleetReport
+    from framework_schema.transfer import CopyReport
 
 NUMBERS = {"Pending", "Failed", "Drift", "Applied", "Adopted", "Aligned", "Left", "Tables", "Rows", "Time"}
 """Columns that stand to the right."""
@@ -382,6 +383,28 @@ def show_findings(to: Screen, found: Sequence[tuple[str, Sequence[Finding]]]) ->
             if finding.is_problem or not to.quiet:
                 to.say(printable(f"{finding.level}: {finding.where}: {finding.what}"))
                 to.say(printable(f"  mend: {finding.remedy}"))
+
+
+def show_copy(to: Screen, report: CopyReport) -> None:
+    """Write the tables that hold rows, with the counts and sums of both sides, and what did not fit."""
+    if to.as_json:
+        show_json(to, {"version": 1, "command": "copy", **report.as_dict()})
+        return
+    table = _table(to, "Table", "Read", "Written", "Rejected", "Sums")
+    for item in report.tables:
+        if item.read or item.rows_target:
+            sums = "equal" if item.is_equal else f"{item.sum_source} != {item.sum_target}"
+            table.add_row(*map(_escaped, (item.name, str(item.read), str(item.written), str(item.rejected), sums)))
+    if not to.quiet:
+        _print(to, table)
+    for name in report.left_out:
+        to.say(f"left out: {printable(name)}")
+    for rule in report.left:
+        to.say(printable(f"left: {rule['table']}: {rule['what']}, {rule['rows']} rows against it: {rule['query']}"))
+    written = sum(item.written for item in report.tables)
+    to.say(f"{len(report.tables)} tables · {written} rows written · {report.rejected} rejected")
+    if report.rejected:
+        to.say(f"next: look at {printable(str(report.rejects))}")
 
 
 def losses(rehearsed: Report) -> Iterator[str]:

@@ -187,7 +187,7 @@ def _of_server(engine: str, name: str, params: dict[str, Any], timeout: float) -
     schema = params.pop("schema", None) or params.pop("search_path", None)
     if schema is not None:
         params["options"] = f"{params.get('options', '')} -c search_path={_escaped(str(schema))}".strip()
-    database = _own_server(engine, name, params)
+    database = own_server(engine, name, params)
     database.wait = timeout
     password = params.get("password", params.get("passwd"))
     who = f"{quote(str(params['user']), safe='')}{':***' if password else ''}@" if params.get("user") else ""
@@ -197,7 +197,7 @@ def _of_server(engine: str, name: str, params: dict[str, Any], timeout: float) -
     return Target(f"{engine}://{label}", f"{engine}://{who}{tail}", engine, database)
 
 
-def _own_server(engine: str, name: str, params: dict[str, Any]) -> Any:
+def own_server(engine: str, name: str, params: dict[str, Any]) -> Any:
     """Make a plain connection, closed; prepared statements do not outlive a pooling proxy's transaction."""
     if engine == "mariadb":
         from framework_schema.mysql import OwnMysql
@@ -214,7 +214,7 @@ def _own_server(engine: str, name: str, params: dict[str, Any]) -> Any:
 def clone(database: pw.Database) -> Any:
     """Return a connection of our own like this one, closed: for a scratch, or beside one that is busy."""
     engine = engine_of(database)
-    copy = _own_server(engine, str(database.database), dict(database.connect_params))
+    copy = own_server(engine, str(database.database), dict(database.connect_params))
     copy.wait = getattr(database, "wait", 30)
     return copy
 

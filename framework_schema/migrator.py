@@ -210,7 +210,9 @@ class ConvergingMigrator(PeeweeMigrator):
         """Set a column's default and fill its NULLs; what is there is never overwritten."""
         model = self.__get_model__(model)
         field = _field(model, name)
-        field.default = model._meta.defaults[field] = default
+        model._meta.remove_field(field.name)  # Peewee keeps a default in several places
+        field.default = default
+        model._meta.add_field(field.name, field)
         self.operations.set_default(model._meta.table_name, field.column_name, field.db_value(default))
         return model
 

@@ -436,7 +436,7 @@ class Runner:
         self._refuse_orphans(database, "the run", before)
         for event in alignment.events:
             history.log(event)
-        error = _why(steps)
+        error = _why(steps, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
         if did and status.is_current and not error and not alignment.left and not found.known.problems:
             proof = self._proof(database)
@@ -574,8 +574,9 @@ class Orphaned(SchemaError):
     """Rows lost the row they refer to; the run is undone."""
 
 
-def _why(steps: Iterable[StepResult]) -> str | None:
-    failed = [f"{step.key} failed and was undone: {step.error}" for step in steps if step.outcome is Outcome.FAILED]
+def _why(steps: Iterable[StepResult], *, undone: bool) -> str | None:
+    fate = "failed and was undone" if undone else "failed"
+    failed = [f"{step.key} {fate}: {step.error}" for step in steps if step.outcome is Outcome.FAILED]
     blocked = [step.key for step in steps if step.outcome is Outcome.BLOCKED]
     if not failed:
         return None

@@ -6,6 +6,7 @@ states the whole column anew and loses what is not said.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -211,7 +212,7 @@ class PostgresGrammar(Grammar):
 
     def add_check(self, have: str, check: str) -> Iterator[str]:
         """Add NOT VALID first, then validate."""
-        name = self.constraint_name(have, [str(abs(hash(check)) % 10**8)], "check")
+        name = self.constraint_name(have, [hashlib.sha256(check.encode()).hexdigest()[:8]], "check")
         target = f"ALTER TABLE {self.quote(have)}"
         yield f"{target} ADD CONSTRAINT {self.quote(name)} CHECK ({check}) NOT VALID"
         yield f"{target} VALIDATE CONSTRAINT {self.quote(name)}"

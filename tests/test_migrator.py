@@ -313,3 +313,16 @@ def test_models_of_the_framework_are_found_by_name_and_bound_to_this_database(pa
 
     assert report.applied == ["app/001_x"]
     assert files.query(path, "SELECT name, homebrew_colour FROM Dashboard") == [("mine", "red")]
+
+
+def test_a_column_that_got_a_default_can_be_changed_after(path, folder, runner):
+    body = """
+        @migrator.create_model
+        class Item(pw.Model):
+            size = pw.IntegerField(null=True)
+        migrator.add_default(Item, "size", 3)
+        migrator.change_fields(Item, size=pw.TextField(null=True))
+    """
+    runner(folder({"001_x": script(body)})).migrate()
+
+    assert files.query(path, "SELECT type FROM pragma_table_info('item') WHERE name = 'size'") == [("TEXT",)]

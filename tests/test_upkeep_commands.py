@@ -118,3 +118,26 @@ def test_create_refuses_what_it_cannot_write(run, tmp_path, words):
 
     assert run(*words).exit_code == 2
     assert list((tmp_path / "migrations").iterdir()) == []
+
+
+def test_copy_takes_every_row_along_and_says_that_both_sides_are_equal(run, copy_of, tmp_path):
+    source = copy_of("init-75f211a")
+
+    done = run("copy", source, tmp_path / "target.db")
+
+    assert done.exit_code == 0, done.output
+    assert "0 rejected" in done.stdout
+    assert files.query(tmp_path / "target.db", "SELECT count(*) FROM Entry") == files.query(
+        source, "SELECT count(*) FROM Entry"
+    )
+
+
+def test_copy_refuses_a_target_that_has_rows(run, copy_of, migrated):
+    done = run("copy", copy_of("init-75f211a"), migrated)
+    Runner(migrated)
+
+    files.run(migrated, "INSERT INTO Dashboard (name) VALUES ('mine')")
+    again = run("copy", copy_of("init-a0eedd2"), migrated)
+
+    assert (done.exit_code, again.exit_code) in {(0, 3), (3, 3)}
+    assert "--replace" in again.output or "Nothing was changed" in again.output
