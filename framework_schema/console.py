@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from framework_schema.databases import hide_password
 from framework_schema.report import Report, State
 
 if TYPE_CHECKING:
@@ -300,8 +301,8 @@ def _next(report: FleetReport, targets: Sequence[str], dry_run: bool) -> str | N
 
 
 def shell(*words: str) -> str:
-    """Write a command as a shell takes it; a name with a leading dash comes behind ``--``."""
-    command, names = list(words[:2]), list(words[2:])
+    """Write a command as a shell takes it, without passwords; a name with a leading dash comes behind ``--``."""
+    command, names = list(words[:2]), [hide_password(word) for word in words[2:]]
     if any(name.startswith("-") for name in names):
         names.insert(0, "--")
     return printable(shlex.join([*command, *names]))

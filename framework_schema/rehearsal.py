@@ -28,7 +28,7 @@ from urllib.parse import quote
 import peewee as pw
 
 from framework_schema.databases import Target, translate
-from framework_schema.errors import DatabaseError, Locked, MigrationFailed, Unreadable
+from framework_schema.errors import DatabaseError, Locked, MigrationFailed, PlanRefused, Unreadable
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
 
@@ -250,6 +250,11 @@ def rehearse_rollback(
 
 
 def _rehearsed(runner: Runner, run: Callable[[Runner], Report]) -> Rehearsal:
+    if runner.target.engine != "sqlite":
+        raise PlanRefused(
+            f"{runner.target.name}: a dry run and a rollback are for SQLite in this release. Nothing was changed."
+            " Use `status` and `check --strict` to see what is pending and what differs."
+        )
     original = runner.target.path
     source = original if original is not None else Path("database")
     with _folder(source) as folder:

@@ -7,6 +7,7 @@ import sqlite_files as files
 from click.testing import CliRunner
 
 from framework_schema.cli import main
+from framework_schema.console import shell
 from framework_schema.runner import Runner
 
 
@@ -141,3 +142,9 @@ def test_copy_refuses_a_target_that_has_rows(run, copy_of, migrated):
 
     assert (done.exit_code, again.exit_code) in {(0, 3), (3, 3)}
     assert "--replace" in again.output or "Nothing was changed" in again.output
+
+
+def test_no_password_is_in_the_command_that_is_said_to_come_next():
+    assert shell("framework-schema", "status", "postgresql://bob:sekret@host/x") == (
+        "framework-schema status 'postgresql://bob:***@host/x'"
+    )
