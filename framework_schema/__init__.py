@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from framework_schema.config import Config
     from framework_schema.errors import (
         Ahead,
+        BackupFailed,
         ConfigError,
         DatabaseError,
         ForeignDatabase,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ahead",
+    "BackupFailed",
     "Config",
     "ConfigError",
     "DatabaseError",
@@ -66,6 +68,7 @@ _HOMES = {
     "config": ("Config",),
     "errors": (
         "Ahead",
+        "BackupFailed",
         "ConfigError",
         "DatabaseError",
         "ForeignDatabase",

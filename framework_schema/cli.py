@@ -91,6 +91,11 @@ MIGRATE = (
     click.option("--strict", is_flag=True, help="Also bring types, NULLs, defaults and keys to the definition."),
     click.option("--repair", is_flag=True, help="Mend rows that stand in the way, where nothing is invented."),
     click.option("--allow-ahead", is_flag=True, help="Go on where a database is newer than this release."),
+    click.option(
+        "--out-of-order",
+        type=click.Choice(["apply", "refuse"]),
+        help="What to do with a script older than one already applied [apply].",
+    ),
     click.option("--backup/--no-backup", default=None, help="Always or never copy first [before a rebuild]."),
 )
 FLEET = (
@@ -366,7 +371,7 @@ def app_migrate(options: Options, **asked: Any) -> int:
 
     dry_run, to = asked["dry_run"], asked["to"]
     wishes = {name: asked[name] for name in ("repair", "allow_ahead")}
-    settings = _overrides(options, strict=asked["strict"], backup=asked["backup"])
+    settings = _overrides(options, strict=asked["strict"], backup=asked["backup"], out_of_order=asked["out_of_order"])
 
     def work(runner: Runner) -> Report:
         return rehearse(runner, to, **wishes) if dry_run else runner.migrate(to, **wishes)
@@ -550,6 +555,7 @@ def _fleet(
     strict: bool = False,
     repair: bool = False,
     allow_ahead: bool = False,
+    out_of_order: str | None = None,
     backup: bool | None = None,
     dry_run: bool = False,
     adopt_foreign: bool = False,
@@ -566,7 +572,7 @@ def _fleet(
     tasks = fleet.plan_tasks(
         command, inventory.members, sources, _config(options), to=to, repair=repair, allow_ahead=allow_ahead,
         adopt_foreign=adopt_foreign,
-        only=bool(source_names), overrides=_overrides(options, strict=strict, backup=backup),
+        only=bool(source_names), overrides=_overrides(options, strict=strict, backup=backup, out_of_order=out_of_order),
     )  # fmt: skip
     stop = threading.Event()
     with (
@@ -616,7 +622,9 @@ def _config(options: Options) -> Config:
     return from_mapping(os.environ)
 
 
-def _overrides(options: Options, *, strict: bool = False, backup: bool | None = None) -> dict[str, Any]:
+def _overrides(
+    options: Options, *, strict: bool = False, backup: bool | None = None, out_of_order: str | None = None
+) -> dict[str, Any]:
     """Return the settings that the command line gives, which go before all others."""
     given: dict[str, Any] = {}
     if options.timeout is not None:
@@ -625,6 +633,8 @@ def _overrides(options: Options, *, strict: bool = False, backup: bool | None = 
         given["align"] = "strict"
     if backup is not None:
         given["backup"] = "always" if backup else "never"
+    if out_of_order is not None:
+        given["out_of_order"] = out_of_order
     return given
 
 

@@ -56,7 +56,7 @@ def plan_up(
     if late and refuse_late:
         raise PlanRefused(
             f"{database}: {', '.join(late)} came late: a newer one of the same source is applied. Nothing was run. "
-            "Give it a higher number, or allow it (FRAMEWORK_SCHEMA_OUT_OF_ORDER=apply)."
+            "Give it a higher number, or allow it (--out-of-order apply)."
         )
     return plan
 

@@ -276,6 +276,34 @@ def test_a_read_only_database_that_is_current_needs_no_write(shared, source, pyt
     assert python(AS_NOBODY, path, shared / "scripts").stdout.strip() == "current"
 
 
+@pytest.mark.parametrize("of_folder", [0o555, 0o000], ids=["read-only", "unreadable"])
+@pytest.mark.parametrize("action", ["migrate(backup=True)", "backup()", "rollback()"])
+def test_without_a_backup_folder_this_user_may_write_nothing_is_begun(shared, source, python, action, of_folder):
+    shutil.copytree(source.path, shared / "scripts")
+    path = shared / "homebrew.db"
+    Runner(path, [type(source)(shared / "scripts")]).migrate()
+    (shared / "scripts" / "009_last.py").write_text(creates("last"))
+    copies = shared / "copies"
+    copies.mkdir()
+    shared.chmod(0o777)
+    path.chmod(0o666)
+    before = files.digest(path)
+    config = "__import__('framework_schema').Config(backup_dir=os.path.dirname(path) + '/copies')"
+    text = AS_NOBODY.replace("Runner(path, sources)\n", f"Runner(path, sources, config={config})\n")
+    text = text.replace("print(runner.migrate().state)", f"print(runner.{action})")
+    copies.chmod(of_folder)
+
+    done = python(text, path, shared / "scripts")
+
+    copies.chmod(0o755)
+    assert done.stdout.startswith(f"BackupFailed: {path}: the backup could not be made ("), done.stdout
+    assert "Permission denied" in done.stdout
+    assert "Nothing was changed." in done.stdout
+    assert "FRAMEWORK_SCHEMA_BACKUP_DIR" in done.stdout
+    assert files.digest(path) == before
+    assert list(copies.iterdir()) == []
+
+
 # Held by somebody else
 
 

@@ -150,6 +150,27 @@ def test_a_source_can_be_chosen_and_brings_what_it_needs(here):
     assert (code, "there is no source 'homebru'" in err) == (2, True)
 
 
+LATE = {"001_a": "a", "003_c": "c"}
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--dry-run"]])
+def test_a_script_that_came_late_is_refused_or_applied_as_asked(here, command):
+    Path("migrations").mkdir()
+    for name, table in LATE.items():
+        Path(f"migrations/{name}.py").write_text(creates(table))
+    call("migrate", "--database", "homebrew")
+    Path("migrations/002_b.py").write_text(creates("b"))
+
+    code, out, _ = call(*command, "--database", "homebrew", "--out-of-order", "refuse")
+    assert code == 3
+    assert "app/002_b came late" in out
+    assert "b" not in files.tables("data/homebrew.db")
+    refusing = {"FRAMEWORK_SCHEMA_OUT_OF_ORDER": "refuse"}
+    assert call(*command, "--database", "homebrew", **refusing)[0] == 3
+    assert call(*command, "--database", "homebrew", "--out-of-order", "apply", **refusing)[0] == 0
+    assert ("b" in files.tables("data/homebrew.db")) == (command == ["migrate"])
+
+
 # Choosing
 
 
@@ -412,6 +433,21 @@ def test_flask_schema_is_the_same_for_the_app_s_own_database(here):
     assert flask("check")[0] == flask("status")[0] == 0
     assert "040" in flask("history", "--limit", "1")[1] or Runner("data/homebrew.db").status().at
     assert "Dashboard" not in files.tables("data/tracker.db")
+
+
+def test_flask_schema_refuses_a_script_that_came_late_when_asked(here):
+    Path("app.py").write_text(APP.format(init="framework_schema.init_app(app)"))
+    Path("migrations").mkdir()
+    for name, table in LATE.items():
+        Path(f"migrations/{name}.py").write_text(creates(table))
+    assert flask("migrate")[0] == 0
+    Path("migrations/002_b.py").write_text(creates("b"))
+
+    code, out, _ = flask("migrate", "--out-of-order", "refuse")
+
+    assert (code, "app/002_b came late" in out) == (3, True)
+    assert flask("migrate")[0] == 0
+    assert "b" in files.tables("data/homebrew.db")
 
 
 def test_flask_schema_says_what_is_missing_in_the_app(here):
