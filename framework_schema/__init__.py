@@ -6,12 +6,10 @@ this package brings no Flask, no rich, no peewee_migrate and no driver.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from framework_schema._version import __version__
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself is not imported: it takes as long as all of this
     from framework_schema.config import Config
     from framework_schema.errors import (
         Ahead,
@@ -89,8 +87,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name from its module (PEP 562)."""
+    from importlib import import_module
+
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{module}"), name)

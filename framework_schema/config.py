@@ -38,6 +38,10 @@ class Config:
     folders: tuple[str, ...] | None = None
     timeout: float = 30
     """Seconds to wait for another process's lock, outside of a request."""
+    plan_cache: bool = True
+    """Let a fleet run repeat on many databases what it proved on two of the same kind."""
+    template: bool = True
+    """Let a database that is not there yet be a copy of one that was made before."""
 
     def __post_init__(self) -> None:
         """Refuse a value that is none of the choices."""
@@ -66,6 +70,16 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
+def truth(value: Any) -> bool:
+    """Read a switch as people write it in an environment."""
+    text = str(value).strip().lower()
+    if text not in YES | NO:
+        raise ValueError(value)
+    return text in YES
+
+
+YES, NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
 KINDS: dict[str, Callable[[Any], Any]] = {
     "mode": str,
     "on_error": str,
@@ -80,4 +94,6 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "sources": names,
     "folders": names,
     "timeout": float,
+    "plan_cache": truth,
+    "template": truth,
 }

@@ -48,8 +48,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 # One token, as src/tokenize.c cuts it. Every character beyond ASCII belongs to a
 # name there, a no-break space too; only a byte order mark is white space.
-_TOKEN = re.compile(
-    r"""
+_TOKEN = r"""
       (?P<space>     [ \t\n\f\r\ufeff]+ )
     | (?P<comment>   --[^\n]* | /\*.*?(?:\*/|\Z) )
     | (?P<blob>      [xX]'(?:[0-9A-Fa-f]{2})*' )
@@ -61,9 +60,13 @@ _TOKEN = re.compile(
     | (?P<word>      [A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]* )
     | (?P<parameter> \?[0-9]* | [:@$][A-Za-z0-9_$\x80-\U0010ffff]+ )
     | (?P<operator>  ->>|->|\|\||<<|>>|<=|>=|<>|==|!=|[-+*/%&|~<>=(),.;] )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+"""
+
+
+@lru_cache(maxsize=1)
+def _tokens() -> re.Pattern[str]:
+    """Compile the expression when the first statement is read: it takes longer than most commands."""
+    return re.compile(_TOKEN, re.VERBOSE | re.DOTALL)
 
 
 class DDLError(SchemaError):
@@ -242,9 +245,9 @@ def tokenize(sql: str) -> Iterator[Token]:
 
     Raises ``DDLError`` at a quote that does not close or a character SQLite does not know.
     """
-    position = 0
+    pattern, position = _tokens(), 0
     while position < len(sql):
-        match = _TOKEN.match(sql, position)
+        match = pattern.match(sql, position)
         if match is None or match.lastgroup is None:
             raise DDLError(sql, position, "no token of SQLite's SQL")
         if match.lastgroup != "space":

@@ -19,9 +19,9 @@ import peewee as pw
 from framework_schema.backup import PARTIAL
 from framework_schema.ddl import DDLError, fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
-from framework_schema.errors import DatabaseError, Unreadable
+from framework_schema.errors import DatabaseError, NeedsWriting, Unreadable
 from framework_schema.plan import duplicate_numbers
-from framework_schema.rehearsal import NeedsWriting, Way, look, way_to_read
+from framework_schema.rehearsal import Way, look, way_to_read
 from framework_schema.reshape import orphans, reshapings
 from framework_schema.runner import Found, Runner
 

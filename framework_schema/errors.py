@@ -5,6 +5,7 @@
     ├── SourceError          scripts that cannot be loaded
     ├── DatabaseError        the database cannot be worked on as it is
     │   ├── Unreadable       no database, damaged, or no permission
+    │   │   └── NeedsWriting asked of a connection that can only read
     │   ├── Locked           another process holds it
     │   ├── BackupFailed     no copy could be made, so nothing was begun
     │   ├── ForeignHistory   a table of our history's name that is not ours
@@ -53,6 +54,10 @@ class DatabaseError(SchemaError):
 
 class Unreadable(DatabaseError):
     """No database, a damaged one, or one we may not open."""
+
+
+class NeedsWriting(Unreadable):
+    """What was asked for cannot be done by reading alone."""
 
 
 class Locked(DatabaseError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
@@ -13,9 +13,11 @@ from framework_schema.databases import hide_password
 from framework_schema.dialects import Scratch, for_database, memory
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
-from framework_schema.migrator import ConvergingMigrator, LazyOrm, type_of_model
-from framework_schema.operations import NoOperations, Operations
 from framework_schema.snapshot import Snapshot
+
+if TYPE_CHECKING:  # brings peewee_migrate, which only a run needs
+    from framework_schema.migrator import LazyOrm, type_of_model
+    from framework_schema.operations import Operations
 
 SQLITE = Scratch("sqlite", memory)
 
@@ -56,6 +58,8 @@ def call(
         migration.function("apply_migration")(database.cursor())
         doing.note("script")
         return
+    from framework_schema.migrator import ConvergingMigrator
+
     migrator = ConvergingMigrator(database, doing, orm)
     migration.function("rollback" if undo else "migrate")(migrator, database, fake=False)
 
@@ -69,6 +73,7 @@ def describe(error: BaseException, step: Migration) -> str:
 
 def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:
     """Return the models that the applied scripts define, replayed only when a pending script asks."""
+    from framework_schema.migrator import LazyOrm
 
     def replay() -> Iterator[type_of_model]:
         for model in _replayed(applied, type(database)):
@@ -80,6 +85,9 @@ def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:
 
 def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[type_of_model]:
     """Run scripts against a database that answers nothing; one that fails is passed over."""
+    from framework_schema.migrator import ConvergingMigrator, LazyOrm
+    from framework_schema.operations import NoOperations
+
     silent = type("Silent", (_Silent, kind), {})(None)
     orm = LazyOrm(lambda: iter(()), lambda name: None)
     for migration in applied:

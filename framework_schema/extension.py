@@ -322,9 +322,11 @@ class FailedBefore(SchemaError):
 def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
     """Migrate with the log lines that operators look for."""
     logger.info("Running auto-migration check...")
-    refuse_early_retry(runner)
+    report = runner.glance()
+    if report is None:
+        refuse_early_retry(runner)
     logger.info("Checking for critical schema updates...")
-    report = runner.migrate()
+    report = report or runner.migrate()
     for line in changes_of(report):
         logger.info("✓ %s", line)
     _warn_of_rest(report, runner, warn)

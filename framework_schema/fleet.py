@@ -21,12 +21,14 @@ from typing import Any
 
 from framework_schema.config import Config
 from framework_schema.databases import hide_password
-from framework_schema.errors import ConfigError, DatabaseError, MigrationFailed, SchemaError, Unreadable
+from framework_schema.errors import ConfigError, DatabaseError, MigrationFailed, NeedsWriting, SchemaError, Unreadable
 from framework_schema.inventory import Member, is_url, read_targets, shard
-from framework_schema.rehearsal import NeedsWriting, look, rehearse
+from framework_schema.plan_cache import PlanCache
+from framework_schema.rehearsal import look, rehearse
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
-from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, collect, installed
+from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, collect, fingerprint, installed
+from framework_schema.watched import watched
 
 logger = logging.getLogger(__name__)
 
@@ -354,6 +356,10 @@ def _runner(task: Task) -> Runner:
         all_plugins=all_plugins,
     )
     runner.known = _collected(sources, task.config.sources, task.run)
+    runner.fingerprint = _fingerprint(sources, task.config.sources, task.run)
+    if task.config.plan_cache and task.command == "migrate":
+        runner.plans = _plans(task.run)
+        runner.target = replace(runner.target, database=watched(runner.target.database))
     return runner
 
 
@@ -395,6 +401,18 @@ def _with_plugins(task: Task) -> tuple[Source, ...]:
 def _collected(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> Collection:
     """Load the scripts, once a process and run."""
     return collect(_wanted(sources, names))
+
+
+@lru_cache(maxsize=4)
+def _fingerprint(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> str | None:
+    """Hash the scripts, once a process and run."""
+    return fingerprint(_wanted(sources, names))
+
+
+@lru_cache(maxsize=2)
+def _plans(run: str) -> PlanCache:
+    """Return what was proven so far, in this process and run."""
+    return PlanCache()
 
 
 def _wanted(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None) -> list[Source]:

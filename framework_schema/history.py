@@ -237,20 +237,35 @@ class History:
                 values,
             )
 
+    def record_all(self, events: Iterable[Event]) -> None:
+        """Record that these migrations are applied, with these events, as ``record`` and ``log`` would one by one."""
+        table, mark, now = self._q(self.table), self.database.param, _now()
+        events = list(events)
+        old = {key for (key,) in self._execute(f"SELECT migration_name FROM {table}").fetchall()} if events else set()
+        for event in events:
+            if event.key in old:
+                self.record(str(event.key), duration_ms=event.duration_ms)
+        cursor = self.database.cursor()
+        cursor.executemany(
+            f"INSERT INTO {table} (applied_at, success, execution_time_ms, migration_name) "
+            f"VALUES ({', '.join([mark] * 4)})",
+            [(now, True, event.duration_ms, event.key) for event in events if event.key not in old],
+        )
+        cursor.executemany(self._insert_event, [_values(event) for event in events])
+
     def forget(self, key: str) -> None:
         """Remove a migration's row, as a rollback does. The events stay."""
         self._execute(f"DELETE FROM {self._q(self.table)} WHERE migration_name = {self.database.param}", (key,))
 
     def log(self, event: Event) -> None:
         """Append one event."""
-        values = (
-            _now(), event.kind, event.key, event.outcome, event.detail, event.error, event.duration_ms,
-            event.checksum, event.mark, socket.gethostname(), os.getpid(), __version__,
-        )  # fmt: skip
-        self._execute(
+        self._execute(self._insert_event, _values(event))
+
+    @property
+    def _insert_event(self) -> str:
+        return (
             f"INSERT INTO {self._q(self.events_table)} (at, kind, migration_name, outcome, detail, error, duration_ms, "
-            f"checksum, mark, host, process, package_version) VALUES ({', '.join([self.database.param] * 12)})",
-            values,
+            f"checksum, mark, host, process, package_version) VALUES ({', '.join([self.database.param] * 12)})"
         )
 
     def events(self, limit: int | None = None) -> list[dict[str, Any]]:
@@ -319,6 +334,13 @@ def _family(database: pw.Database) -> str:
 def _shown(value: Any) -> Any:
     """Return a moment as SQLite has it, as text."""
     return str(value) if isinstance(value, datetime) else value
+
+
+def _values(event: Event) -> tuple[Any, ...]:
+    return (
+        _now(), event.kind, event.key, event.outcome, event.detail, event.error, event.duration_ms,
+        event.checksum, event.mark, socket.gethostname(), os.getpid(), __version__,
+    )  # fmt: skip
 
 
 def _now() -> str:

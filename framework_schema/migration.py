@@ -114,6 +114,11 @@ class Migration:
         """True for a script that says it removes data."""
         return bool(self._setting("destructive", False))
 
+    @property
+    def cacheable(self) -> bool:
+        """False for a script whose effect depends on more than its database (files, the network, the clock)."""
+        return bool(self._setting("cacheable", True))
+
     def load(self) -> dict[str, Any]:
         """Run the script's top level in a fresh namespace and return it."""
         namespace: dict[str, Any] = {"__name__": f"migration:{self.key}", "__file__": str(self.path)}

@@ -28,7 +28,7 @@ from urllib.parse import quote
 import peewee as pw
 
 from framework_schema.databases import Target, translate
-from framework_schema.errors import DatabaseError, Locked, MigrationFailed, PlanRefused, Unreadable
+from framework_schema.errors import DatabaseError, Locked, MigrationFailed, NeedsWriting, PlanRefused, Unreadable
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
 
@@ -43,10 +43,6 @@ import os, shutil, sys
 for file in sys.argv[2:]:
     shutil.copyfile(file, os.path.join(sys.argv[1], os.path.basename(file)))
 """
-
-
-class NeedsWriting(Unreadable):
-    """What was asked for cannot be done by reading alone."""
 
 
 class Way(enum.Enum):
@@ -147,6 +143,7 @@ def _twin(runner: Runner, uri: str, **params: Any) -> Runner:
             setattr(database, registry, type(own)(own))
     twin = copy.copy(runner)
     twin.target = replace(runner.target, database=database)
+    twin.may_write = "mode=rw" in uri
     return twin
 
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
+from framework_schema import template
 from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, restore, would_rebuild
 from framework_schema.config import Config
@@ -26,6 +27,7 @@ from framework_schema.errors import (
     BackupFailed,
     ForeignDatabase,
     MigrationFailed,
+    NeedsWriting,
     SchemaError,
     TransactionLost,
     Unreadable,
@@ -33,14 +35,28 @@ from framework_schema.errors import (
 from framework_schema.expected import call, describe, expected_schema, orm_of
 from framework_schema.history import AppliedMigration, Event, History
 from framework_schema.migration import Migration
-from framework_schema.migrator import LazyOrm
 from framework_schema.plan import Plan, duplicate_numbers, is_blocked, plan_down, plan_up
+from framework_schema.plan_cache import (
+    ALIGN,
+    PREPARE,
+    Doubt,
+    PlanCache,
+    Proven,
+    Recording,
+    key_of,
+    run_again,
+)
 from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.rollback import contents, found_there, partly, undo
 from framework_schema.snapshot import Snapshot
 from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, fingerprint, installed, restrict
 from framework_schema.status import Status, compare
+from framework_schema.template import Template
+from framework_schema.watched import Tape
+
+if TYPE_CHECKING:
+    from framework_schema.migrator import LazyOrm
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +120,12 @@ class Runner:
         self.dialect: Dialect = for_database(self.target.database)
         self.adopt_foreign, self.all_plugins = adopt_foreign, all_plugins
         self._sources = sources
+        self._place = None if self.target.path is None else self.target.path.absolute()
+        self.may_create, self.may_write = create, True
+        """False for one that only looks: what needs writing is then refused before any script runs."""
+        self.plans: PlanCache | None = None
+        """What a fleet run has proven so far; given by the fleet."""
+        self._recording: Recording | None = None
         self._check_each = False
         self._backup: Path | None = None
 
@@ -118,6 +140,11 @@ class Runner:
     def known(self) -> Collection:
         """All scripts of all sources; read and parsed once."""
         return collect(self.sources)
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """What all scripts hash to, byte for byte; read once, as they are."""
+        return fingerprint(self.sources)
 
     def migrate(
         self,
@@ -145,16 +172,24 @@ class Runner:
         started = time.perf_counter()
         is_strict = self.config.align == "strict" if strict is None else strict
         order = Order(to, is_strict, repair, self._backup_policy(backup), allow_ahead)
-        self._backup = None
+        self._backup = self._recording = None
+        copied = self._copied(order)
+        if copied is not None:
+            return replace(copied, duration_ms=_since(started))
         with self.target.connected() as database:
             marked = self._marked_current(database, order)
-            if marked is not None:
-                report = marked
-            else:
-                found = self.read(database, structural=order.strict)
-                self._refuse(found, allow_ahead=allow_ahead)
-                report = self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
+            report = marked or self._repeated(database, order) or self._migrated(database, order)
         return self._ended(report, started)
+
+    def glance(self) -> Report | None:
+        """Return the report of a database whose mark says that all is well; None asks for a closer look."""
+        started = time.perf_counter()
+        if self.target.path is not None and not self.target.path.exists():
+            return None
+        order = Order(strict=self.config.align == "strict")
+        with self.target.connected() as database:
+            report = self._marked_current(database, order)
+        return None if report is None else replace(report, duration_ms=_since(started))
 
     def rollback(
         self,
@@ -247,7 +282,7 @@ class Runner:
     def _proof(self, database: pw.Database) -> str:
         """Tie what was proven to the scripts, byte for byte, the history's rows and the schema's version."""
         version = self.dialect.schema_version(database)
-        return f"{fingerprint(self.sources)}:{self._history(database).digest()}:{version}"
+        return f"{self.fingerprint}:{self._history(database).digest()}:{version}"
 
     def _marked_current(self, database: pw.Database, order: Order) -> Report | None:
         """Answer from small reads that all is well, or return None and let ``_read`` look closely.
@@ -311,13 +346,25 @@ class Runner:
 
     # Applying
 
+    def _migrated(self, database: pw.Database, order: Order) -> Report:
+        """Look closely without a lock, and do only what there is to do."""
+        found = self.read(database, structural=order.strict)
+        self._refuse(found, allow_ahead=order.allow_ahead)
+        return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
+
     def _attempt(self, database: pw.Database, order: Order) -> Report:
         """Check foreign keys once for the whole run; only when it fails, find the script that is to blame."""
+        self._require_writing()
         try:
             return self._apply(database, order)
         except Orphaned:
             self._check_each = True
             return self._apply(database, order)
+
+    def _require_writing(self) -> None:
+        """Refuse here: SQLite takes BEGIN IMMEDIATE on a connection that can only read for a BEGIN."""
+        if not self.may_write:
+            raise NeedsWriting(self.target.name, "there is something to do", "Migrate it.")
 
     def _apply(self, database: pw.Database, order: Order, done: tuple[StepResult, ...] = ()) -> Report:
         """Under the lock: read again, run what is pending, align, verify, record; one transaction.
@@ -330,6 +377,7 @@ class Runner:
             self._refuse(found, allow_ahead=order.allow_ahead)
             if not done and found.leaves_nothing(order):
                 return self._current(found)
+            self._recording = None if done else self._begin_recording(database, order)
             self.dialect.check_health(database, self.target.name)
             self._back_up(database, found, order)
             found = self._prepare(database, found)
@@ -344,7 +392,8 @@ class Runner:
     def _prepare(self, database: pw.Database, found: Found) -> Found:
         """Make the history's tables, take over peewee_migrate's record."""
         history = self._history(database)
-        history.ensure_tables()
+        with self._watched(database, PREPARE):
+            history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE)
         taken = [m for m in found.status.pending if m.source == APP and m.name in names]
         for migration in taken:
@@ -389,8 +438,13 @@ class Runner:
         started = time.perf_counter()
         history = self._history(database)
         doing = self.dialect.operations(database)
+        recording = self._recording
+        tape = Tape()
         try:
-            with self.dialect.step(database, step.key) if step.atomic else nullcontext():
+            with (
+                nullcontext(tape) if recording is None else recording.step(database, step) as tape,
+                self.dialect.step(database, step.key) if step.atomic else nullcontext(),
+            ):
                 call(step, database, doing, orm)
                 if before is not None and self._check_each:
                     self._refuse_orphans(database, step.key, before)
@@ -416,6 +470,8 @@ class Runner:
         history.record(step.key, duration_ms=_since(started))
         history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=_since(started), checksum=step.checksum))
         made = tuple(what for what in doing.done if what.startswith(("table ", "column ")))
+        if recording is not None:
+            recording.add(database, step.key, tape, outcome, detail, made)
         return StepResult(step.key, outcome, _since(started), made=made)
 
     def _finish(
@@ -432,17 +488,18 @@ class Runner:
         expected = self.expected(status.applied, order.strict)
         alignment = Alignment()
         if self.config.align != "off":
-            alignment = self.dialect.aligned(database, expected, strict=order.strict, repair=order.repair)
+            with self._watched(database, ALIGN):
+                alignment = self.dialect.aligned(database, expected, strict=order.strict, repair=order.repair)
         self._refuse_orphans(database, "the run", before)
         for event in alignment.events:
             history.log(event)
         error = _why(steps, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
-        if did and status.is_current and not error and not alignment.left and not found.known.problems:
-            proof = self._proof(database)
-            history.log(Event("verified", key=status.at, mark=f"{order.level}:{self._plugins}:{proof}"))
+        is_proven = status.is_current and not error and not alignment.left and not found.known.problems
+        if did and is_proven:
+            self._leave_mark(database, order, status.at)
         at_rest = State.AHEAD if status.ahead else State.CURRENT
-        return self._report(
+        report = self._report(
             State.FAILED if error else State.MIGRATED if did else at_rest,
             status,
             steps=steps,
@@ -450,6 +507,121 @@ class Runner:
             left=tuple(item.as_dict() for item in alignment.left),
             error=error and f"{self.target.name}: {error}",
         )
+        if self._recording is not None and self.plans is not None and is_proven:
+            self.plans.add(self._recording, replace(report, backup=None if self._backup is None else str(self._backup)))
+        return report
+
+    def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
+        mark = f"{order.level}:{self._plugins}:{self._proof(database)}"
+        self._history(database).log(Event("verified", key=at, mark=mark))
+
+    # Copying a ready schema, see template
+
+    def _copied(self, order: Order) -> Report | None:
+        """Make a database that is not there yet from the template; None where that is not the way."""
+        path = self.target.path
+        if path is None or not (self.config.template and self.may_create and self.may_write) or order.to is not None:
+            return None
+        if path.absolute() != self._place:  # a relative name, and another working directory since
+            return None
+        if self.fingerprint is None or self.config.align == "off" or not template.is_vacant(path):
+            return None
+        if not template.fits(self.target.database):
+            return None
+        ready = self._template(self.fingerprint)
+        history = self._history(self.target.database)
+        if ready is None or not template.place(ready.stamped(history), path):
+            return None
+        with self.target.connected():  # so that the app's own PRAGMAs, such as WAL, hold for the file
+            pass
+        steps = tuple(StepResult(step.key, Outcome(step.outcome), made=step.made) for step in ready.steps)
+        return self._report(State.MIGRATED, at=steps[-1].key if steps else None, steps=steps, notes=ready.notes)
+
+    def _template(self, print_: str) -> Template | None:
+        """Return the ready schema of these scripts, if there can be one."""
+
+        def build() -> Template | None:
+            known = self._known_here(())
+            if known.problems:
+                return None
+            made = template.built(known.migrations, self.config.table, print_, self._plugins)
+            return None if made is None else replace(made, notes=known.notes)
+
+        return template.ready(template.key_of(print_, self.config.table, self._plugins), build)
+
+    # Repeating what was proven, see plan_cache
+
+    def _repeated(self, database: pw.Database, order: Order) -> Report | None:
+        """Migrate by the plan that two such databases agreed on; None when there is none, or on any doubt."""
+        key = self._plan_key(database, order)
+        proven = None if key is None or self.plans is None else self.plans.proven(key)
+        if proven is None or self.plans is None:
+            return None
+        self._require_writing()
+        try:
+            with self.dialect.exclusive(database, self.target.name):
+                if self._plan_key(database, order) != key:
+                    raise Doubt("another process was here")
+                self.dialect.check_health(database, self.target.name)
+                if proven.has_backup:
+                    self._make_backup(order.backup)
+                before = self.dialect.violations(database)
+                steps = self._run_again(database, order, proven)
+                self._refuse_orphans(database, "the plan", before)
+                self._leave_mark(database, order, proven.report.at)
+        except (Doubt, Orphaned, TransactionLost) as doubt:
+            self.plans.distrust(key, doubt)
+            return None
+        self.plans.count()
+        return self._report(
+            State.MIGRATED,
+            at=proven.report.at,
+            notes=proven.report.notes,
+            pending=proven.report.pending,
+            steps=steps,
+            aligned=proven.report.aligned,
+        )
+
+    def _run_again(self, database: pw.Database, order: Order, proven: Proven) -> tuple[StepResult, ...]:
+        history = self._history(database)
+        rows = history.applied() if database.table_exists(history.table) else ()
+        known = self._known_here(rows)
+        before = compare(known.migrations, rows, known.sources).applied
+
+        def script(migration: Migration, done: Sequence[Migration]) -> StepResult:
+            return self._run(database, migration, orm_of((*before, *done), database), None)
+
+        def align() -> tuple[str, ...]:
+            expected = self.expected([m for m in known.migrations if m in before or m.key in proven.keys])
+            alignment = self.dialect.aligned(database, expected, strict=False, repair=False)
+            for event in alignment.events:
+                history.log(event)
+            return alignment.done if not alignment.left else ("what rows forbid",)
+
+        return run_again(database, history, proven, known.by_key, script, align)
+
+    def _plan_key(self, database: pw.Database, order: Order) -> Any:
+        """Return what a plan is proven for, or None where no plan is to be proven or used."""
+        if self.plans is None or order.to is not None or order.strict or order.repair or order.allow_ahead:
+            return None
+        if self.config.align == "off" or self.fingerprint is None:
+            return None
+        settings = (self.fingerprint, order, self.config, self.adopt_foreign, self.all_plugins)
+        return key_of(database, self._history(database), settings)
+
+    def _begin_recording(self, database: pw.Database, order: Order) -> Recording | None:
+        key = self._plan_key(database, order)
+        return None if key is None or self.plans is None else self.plans.record(key, database, self.config.table)
+
+    @contextmanager
+    def _watched(self, database: pw.Database, what: str) -> Iterator[None]:
+        """Record what we do ourselves in the body."""
+        if self._recording is None:
+            yield
+            return
+        with self._recording.step(database) as tape:
+            yield
+        self._recording.add(database, what, tape)
 
     def _refuse_orphans(self, database: pw.Database, what: str, before: Counter[Violation]) -> None:
         """Compare with the violations there were; a key that cannot be checked at all names no row."""

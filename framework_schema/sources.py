@@ -7,12 +7,13 @@ import os
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
-from importlib import metadata, resources, util
+from importlib import resources, util
 from pathlib import Path
 from typing import Protocol
 
+from framework_schema import plugins
 from framework_schema._version import __version__
 from framework_schema.errors import SourceError
 from framework_schema.migration import NAME, Migration, Style, order_of, read_needs
@@ -182,9 +183,13 @@ class _Framework(Package):
 
 def installed() -> tuple[Source, ...]:
     """Return the framework's scripts and those of every installed plugin."""
+    if not plugins.are_installed():
+        return (framework(),)
+    from importlib import metadata
+
     points = metadata.entry_points(group=GROUP)
-    plugins = [Package(point.name, point.value) for point in points if point.name != FRAMEWORK]
-    return (framework(), *sorted(plugins, key=lambda plugin: plugin.name))
+    found = [Package(point.name, point.value) for point in points if point.name != FRAMEWORK]
+    return (framework(), *sorted(found, key=lambda plugin: plugin.name))
 
 
 def app_folders(root: str | Path) -> tuple[Source, ...]:
@@ -217,7 +222,7 @@ def collect(sources: Iterable[Source]) -> Collection:
                 raise SourceError(source.name, "two sources have this name", "Rename one of them.")
             scripts = source.read()
             for migration in scripts.migrations:
-                _ = migration.depends_on, migration.atomic, migration.destructive
+                _ = migration.depends_on, migration.atomic, migration.destructive, migration.cacheable
             needs[source.name] = source.depends_on
             read[source.name] = scripts
         except SourceError as error:
@@ -244,7 +249,7 @@ def fingerprint(sources: Iterable[Source]) -> str | None:
     try:
         for source in sources:
             digest.update(f"{source.name} {source.depends_on}".encode())
-            for migration in source.files():
+            for migration in sorted(source.files(), key=lambda migration: migration.name):
                 digest.update(f"{migration.name} {len(migration.content)} ".encode() + migration.content)
     except SourceError:
         return None
@@ -270,7 +275,13 @@ def _scripts_in(folder: Path, source: str) -> Iterator[Migration]:
             except OSError as error:
                 problem = f"{path} cannot be read ({error.strerror})"
                 raise SourceError(source, problem, "Give this user permission to read it.") from error
-            yield Migration(source, _name_of(path), content, path)
+            yield _migration(source, _name_of(path), content, path)
+
+
+@lru_cache(maxsize=1024)
+def _migration(source: str, name: str, content: bytes, path: Path) -> Migration:
+    """Return one value for one script, so that it is parsed and compiled once in a process."""
+    return Migration(source, name, content, path)
 
 
 def _name_of(path: Path) -> str:

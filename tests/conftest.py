@@ -13,6 +13,20 @@ from framework_schema.runner import Runner
 from framework_schema.sources import Folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Keep templates in a folder of the test run, never in the user's."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    if os.environ.get("FRAMEWORK_SCHEMA_TEST_SHORTCUTS") == "off":  # in this process, and in those of commands
+        patch.setenv("FRAMEWORK_SCHEMA_TEMPLATE", "off")
+        patch.setenv("FRAMEWORK_SCHEMA_PLAN_CACHE", "off")
+        patch.setattr(Runner, "_copied", lambda self, order: None)
+        patch.setattr(Runner, "_plan_key", lambda self, database, order: None)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def historical(tmp_path_factory):
     """The fifteen historical databases by id; to be copied, never changed."""

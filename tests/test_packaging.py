@@ -158,7 +158,7 @@ def test_the_wheel_names_its_commands_and_its_source_of_scripts(built):
         (points,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("entry_points.txt"))
 
     lines = points.splitlines()
-    assert "framework-schema = framework_schema.cli:main" in lines
+    assert "framework-schema = framework_schema.__main__:start" in lines
     assert "schema = framework_schema.cli:schema" in lines
     assert "framework = framework_schema.migrations" in lines
 

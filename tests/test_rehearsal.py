@@ -16,8 +16,8 @@ from script_texts import creates, script, sql
 
 from framework_schema import rehearsal
 from framework_schema.config import Config
-from framework_schema.errors import Ahead, Locked, Unreadable
-from framework_schema.rehearsal import NeedsWriting, RecordingConnection, Tape, Way, look, rehearse, way_to_read
+from framework_schema.errors import Ahead, Locked, NeedsWriting, Unreadable
+from framework_schema.rehearsal import RecordingConnection, Tape, Way, look, rehearse, way_to_read
 from framework_schema.report import State
 from framework_schema.runner import Runner
 

@@ -1,0 +1,319 @@
+"""Run a plan once through its scripts, prove what it does, and repeat the statements on databases of the same kind.
+
+The databases of a fleet fall into few groups: the same schema, text for text,
+and the same history. The first two of a group are migrated through the scripts
+while what reaches them is recorded, see ``watched``. Steps with equal
+recordings are then repeated on the others; the other steps (they read rows,
+make values up, or say ``cacheable = False``) run through their script there
+too. Everything is in one transaction, and the schema is compared, text for
+text, with the recorded one after each script and before the commit. On any
+doubt it is rolled back and the database goes the slow way.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.history import AppliedMigration, Event, History
+from framework_schema.migration import Migration
+from framework_schema.report import Outcome, Report, StepResult
+from framework_schema.watched import Statement, Tape, WatchedDatabase
+
+logger = logging.getLogger(__name__)
+
+PREPARE, ALIGN = "<history>", "<alignment>"
+"""The two steps of a run that are no script."""
+
+DOUBTS = 3
+"""How often a group may go wrong before it is given up."""
+
+MODULES = frozenset({
+    "__future__", "abc", "collections", "contextlib", "decimal", "enum", "framework_schema.fields",
+    "framework_schema.rows", "functools", "itertools", "json", "math", "operator", "peewee", "peewee_migrate",
+    "playhouse", "re", "string", "textwrap", "typing",
+})  # fmt: skip
+"""What a script may import and still be repeated: nothing here knows the clock, chance, files or the network."""
+
+OURS = frozenset({"framework_schema.fields", "framework_schema.rows"})
+
+BUILTINS = frozenset({
+    "__builtins__", "__import__", "__loader__", "__spec__", "breakpoint", "eval", "exec", "globals", "input",
+    "locals", "open", "vars",
+})  # fmt: skip
+"""Names by which a script would get round ``MODULES``."""
+
+OUTSIDE = frozenset({
+    "*", "__builtins__", "__dict__", "__globals__", "datetime", "environ", "getenv", "inspect", "now", "os", "random",
+    "sys", "threading", "time", "today", "utcnow", "uuid", "uuid1", "uuid4",
+})  # fmt: skip
+"""What these modules hold of others (``pw.datetime``, say), and what is asked of those."""
+
+HISTORY_OF_OTHERS = "migratehistory"
+
+
+class Doubt(Exception):
+    """A database that does not do what its group did; it goes the slow way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One step of a run: what it did, and the schema after it. ``statements`` is None where it cannot be repeated."""
+
+    key: str
+    outcome: Outcome | None
+    detail: str | None
+    made: tuple[str, ...]
+    statements: tuple[Statement, ...] | None
+    schema: int
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A run that two databases agreed on."""
+
+    steps: tuple[Recorded, ...]
+    report: Report
+    has_backup: bool
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The migrations it applies."""
+        return frozenset(step.key for step in self.steps if step.outcome is not None)
+
+
+@dataclass
+class Recording:
+    """One run through the scripts, step by step, and how it ended."""
+
+    key: Any
+    history: str
+    steps: list[Recorded] = field(default_factory=list)
+    report: Report | None = None
+
+    @contextmanager
+    def step(self, database: pw.Database, migration: Migration | None = None) -> Iterator[Tape]:
+        """Watch the body, which is a script's or our own."""
+        assert isinstance(database, WatchedDatabase)
+        with database.watching() as tape:
+            if migration is not None and not is_repeatable(migration):
+                tape.distrust("it may look outside of the database, or says cacheable = False")
+            yield tape
+
+    def add(
+        self, database: pw.Database, key: str, tape: Tape, outcome: Outcome | None = None, detail: str | None = None,
+        made: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        """Add the step that a tape has seen; its history row is not on the tape."""
+        if key not in (PREPARE, ALIGN) and any(self.history.lower() in s.sql.lower() for s in tape.statements):
+            tape.distrust("it works on the history itself")
+        if key == ALIGN and tape.statements:
+            tape.distrust("what it makes goes on record, too")
+        statements = tuple(tape.statements) if tape.is_trusted else None
+        why = tape.doubt or (None if tape.is_trusted else "it went round its connection")
+        logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
+        self.steps.append(Recorded(key, outcome, detail, made, statements, schema_of(database), why))
+
+
+@dataclass
+class _Group:
+    first: Recording | None = None
+    proven: Proven | None = None
+    doubts: int = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.doubts >= DOUBTS
+
+
+class PlanCache:
+    """The plans of one process and one set of scripts. Safe between threads; holds no connection."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Any, _Group] = {}
+        self._lock = threading.Lock()
+        self.repeated = 0
+
+    def proven(self, key: Any) -> Proven | None:
+        """Return the plan that was proven for such databases."""
+        with self._lock:
+            group = self._groups.get(key)
+            return group.proven if group is not None and not group.is_hopeless else None
+
+    def record(self, key: Any, database: pw.Database, history: str) -> Recording | None:
+        """Return what to record the next run with, or None where that is of no use."""
+        with self._lock:
+            group = self._groups.get(key, _Group())
+            wanted = group.proven is None and not group.is_hopeless
+        return Recording(key, history) if wanted and isinstance(database, WatchedDatabase) else None
+
+    def add(self, recording: Recording, report: Report) -> None:
+        """Take over a run that went well; the second one of a group proves the first."""
+        recording.report = report
+        with self._lock:
+            group = self._groups.setdefault(recording.key, _Group())
+            if group.first is None:
+                group.first = recording
+            elif group.proven is None:
+                group.proven = _agreed(group.first, recording)
+                group.doubts += DOUBTS if group.proven is None else 0
+
+    def distrust(self, key: Any, doubt: BaseException) -> None:
+        """Remember that a database of the group went wrong."""
+        logger.debug("plan cache: %s", doubt)
+        with self._lock:
+            self._groups[key].doubts += 1
+
+    def count(self) -> None:
+        """Count a database that got its plan from here."""
+        with self._lock:
+            self.repeated += 1
+
+
+def key_of(database: pw.Database, history: History, settings: Any) -> Any | None:
+    """Return what databases have in common that a plan treats alike, or None where that cannot be told.
+
+    The schema text for text, the history's rows but for their times, and the
+    ``settings`` of the run. A database with another tool's history is looked
+    at closely every time.
+    """
+    master = _master(database)
+    names = {name.lower() for kind, name, *_ in master if kind == "table"}
+    if HISTORY_OF_OTHERS in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
+        return None
+    try:
+        rows: Sequence[AppliedMigration] = history.applied() if history.table.lower() in names else ()
+    except pw.DatabaseError:  # another tool's table of that name; the closer look says so
+        return None
+    facts = tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in rows)
+    return (master, facts, settings)
+
+
+def schema_of(database: pw.Database) -> int:
+    """Return a number for the schema, text for text; good within one process."""
+    return hash(_master(database))
+
+
+def _again(connection: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    """Run recorded statements; raises ``Doubt`` when one answers otherwise than it did."""
+    for statement in statements:
+        cursor = connection.execute(statement.sql, statement.params)
+        if statement.asks and cursor.fetchone() != statement.answer:
+            raise Doubt(f"another answer to {statement.sql}")
+        if statement.rows is not None and cursor.rowcount != statement.rows:
+            raise Doubt(f"another number of rows: {statement.sql}")
+
+
+def run_again(
+    database: pw.Database,
+    history: History,
+    proven: Proven,
+    known: Mapping[str, Migration],
+    script: Callable[[Migration, Sequence[Migration]], StepResult],
+    align: Callable[[], tuple[str, ...]],
+) -> tuple[StepResult, ...]:
+    """Do what was proven to one more database, inside the caller's transaction, and record it.
+
+    ``script`` runs a migration for real, ``align`` the alignment. Raises
+    ``Doubt`` when anything is not as it was with the first two.
+    """
+    done: list[StepResult] = []
+    waiting: list[Recorded] = []
+    try:
+        for step in proven.steps:
+            if step.statements is not None:
+                _again(database.connection(), step.statements)
+                waiting += [step] if step.outcome is not None else []
+            else:
+                _record(history, waiting, known)
+                if step.key == ALIGN:
+                    _expect(align() == proven.report.aligned, "alignment")
+                else:
+                    done.append(script(known[step.key], [known[result.key] for result in done]))
+                    _expect(done[-1].outcome is not Outcome.FAILED, f"{step.key} failed")
+                _expect(schema_of(database) == step.schema, f"another schema after {step.key}")
+            if step.outcome is not None and step.statements is not None:
+                done.append(StepResult(step.key, step.outcome, made=step.made))
+        _record(history, waiting, known)
+        _expect(schema_of(database) == proven.steps[-1].schema, "another schema in the end")
+    except (pw.DatabaseError, sqlite3.Error) as error:
+        raise Doubt(f"{type(error).__name__}: {error}") from error
+    return tuple(done)
+
+
+def _expect(is_so: bool, otherwise: str) -> None:
+    if not is_so:
+        raise Doubt(otherwise)
+
+
+def _record(history: History, steps: list[Recorded], known: Mapping[str, Migration]) -> None:
+    """Put the steps that were repeated on record, and forget them."""
+    history.record_all(
+        Event(str(step.outcome), "ok", step.key, step.detail, duration_ms=0, checksum=known[step.key].checksum)
+        for step in steps
+    )
+    steps.clear()
+
+
+@lru_cache(maxsize=512)
+def is_repeatable(migration: Migration) -> bool:
+    """Tell, by its text alone, whether a script depends on nothing but the database it is given."""
+    if not migration.cacheable:
+        return False
+    return _is_inward(migration.tree)
+
+
+def _is_inward(tree: ast.Module) -> bool:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                is_inward = all(_is_harmless(name.name) for name in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                is_inward = level == 0 and _is_harmless(module or "")
+                is_inward &= module in OURS or not {name.name for name in names} & OUTSIDE
+            case ast.Call(func=ast.Name(id="getattr"), args=[ast.Name(), asked, *_]):  # a module's, perhaps
+                is_inward = isinstance(asked, ast.Constant) and asked.value not in OUTSIDE
+            case ast.Name(id=name):
+                is_inward = name not in BUILTINS
+            case ast.Attribute(attr=name):
+                is_inward = name not in OUTSIDE
+            case _:
+                continue
+        if not is_inward:
+            return False
+    return True
+
+
+def _is_harmless(module: str) -> bool:
+    return module in MODULES or module.split(".")[0] in MODULES
+
+
+def _master(database: pw.Database) -> tuple[tuple[str, str, str, str | None], ...]:
+    rows = database.execute_sql(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'"
+    )
+    return tuple(rows.fetchall())
+
+
+def _agreed(first: Recording, second: Recording) -> Proven | None:
+    """Return what both did alike; None when they did not do the same steps or ended with another schema."""
+    report = second.report
+    if report is None or [s.key for s in first.steps] != [s.key for s in second.steps]:
+        return None
+    pairs = list(zip(first.steps, second.steps, strict=True))
+    if any((a.schema, a.outcome, a.made) != (b.schema, b.outcome, b.made) for a, b in pairs):
+        return None
+    steps = tuple(a if a == b else replace(a, statements=None, why="it was not the same twice") for a, b in pairs)
+    if not any(step.statements and step.outcome for step in steps):
+        return None
+    return Proven(steps, report, report.backup is not None)

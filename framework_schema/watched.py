@@ -1,0 +1,247 @@
+"""A SQLite connection that tells what a script did through it, and whether that can be done again elsewhere.
+
+What counts as the same elsewhere: plain statements with plain values, whatever
+is read of the schema, and whether a table is empty, which is asked again. As
+soon as a script looks at anything else (rows, ids of rows, the database's own
+name, a PRAGMA, the connection's own functions), its tape says why it cannot be
+trusted. What goes round this class is noticed since SQLite's own trace counts more.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import peewee as pw
+
+SCHEMA_TABLES = frozenset({
+    "sqlite_master", "sqlite_schema", "pragma_table_info", "pragma_table_xinfo", "pragma_index_list",
+    "pragma_index_info", "pragma_index_xinfo", "pragma_foreign_key_list",
+})  # fmt: skip
+SCHEMA_PRAGMAS = frozenset(name.removeprefix("pragma_") for name in SCHEMA_TABLES)
+PURE = frozenset({"like", "glob", "lower", "upper", "length", "substr", "instr", "replace", "coalesce", "count"})
+"""Functions that a question about the schema may use and that give everyone the same answer."""
+
+DO = frozenset({"CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"})
+PLAIN = (type(None), bool, int, float, str, bytes)
+EMPTY = re.compile(r'SELECT 1 FROM "(?:[^"]|"")+" LIMIT 1')
+PRAGMA = re.compile(r'\s*PRAGMA\s+(?:"?main"?\.)?"?(\w+)"?\s*(=|\(|;|\Z)', re.I)
+SETTING = re.compile(r"PRAGMA legacy_alter_table\s*=\s*\w+", re.I)
+UNWATCHED = (
+    "backup", "blobopen", "create_aggregate", "create_collation", "create_function", "create_window_function",
+    "deserialize", "enable_load_extension", "executemany", "executescript", "iterdump", "load_extension", "serialize",
+    "set_progress_handler", "set_trace_callback",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement that can be run again.
+
+    ``answer`` is the row that it has to return again, where ``asks``; ``rows``
+    the number of rows it has to change again, where the script looked at it.
+    """
+
+    sql: str
+    params: tuple[Any, ...] = ()
+    asks: bool = False
+    answer: tuple[Any, ...] | None = None
+    rows: int | None = None
+
+
+class Tape:
+    """What reached the connection while it was watched; ``doubt`` says why it is not to be trusted."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self.doubt: str | None = None
+        self.noted = self.traced = 0
+
+    def distrust(self, why: str) -> None:
+        """Remember the first reason."""
+        self.doubt = self.doubt or why
+
+    @property
+    def is_trusted(self) -> bool:
+        """True when everything that reached SQLite is on the tape and can be run again."""
+        return self.doubt is None and self.noted == self.traced
+
+
+class WatchedConnection(sqlite3.Connection):
+    """A connection whose statements go on ``tape``, when there is one."""
+
+    tape: Tape | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._judge: Callable[..., int] | None = None
+        self._seen: tuple[set[str], set[str]] = (set(), set())
+        self._known: dict[str, tuple[set[str], set[str]]] = {}
+
+    def cursor(self, factory: Any = None) -> Any:
+        """Return a cursor that tells the tape."""
+        return super().cursor(WatchedCursor)
+
+    def set_authorizer(self, callback: Callable[..., int] | None) -> None:
+        """Set an authorizer that also learns what each statement reads."""
+        self._judge = callback
+        super().set_authorizer(self._authorize if callback or self.tape is not None else None)
+
+    def watch(self, tape: Tape | None) -> None:
+        """Begin a tape, or end the one there is."""
+        self.tape = tape
+        super().set_trace_callback(None if tape is None else self._traced)
+        self.set_authorizer(self._judge)
+
+    def used(self, sql: str) -> tuple[set[str], set[str]]:
+        """Return the tables and functions that a statement reads; SQLite tells when it compiles it."""
+        if self._seen != (set(), set()) or sql not in self._known:
+            self._known[sql] = self._seen
+        return self._known[sql]
+
+    def forget(self) -> None:
+        """Begin with a new statement."""
+        self._seen = (set(), set())
+
+    def _authorize(self, action: int, first: str | None, second: str | None, *rest: str | None) -> int:
+        if action == sqlite3.SQLITE_READ:
+            self._seen[0].add((first or "").lower())
+        elif action == sqlite3.SQLITE_FUNCTION:
+            self._seen[1].add((second or "").lower())
+        return sqlite3.SQLITE_OK if self._judge is None else self._judge(action, first, second, *rest)
+
+    def _traced(self, sql: str) -> None:
+        if self.tape is not None and not sql.startswith("--"):  # so a trigger's statements begin
+            self.tape.traced += 1
+
+
+def _distrusting(name: str) -> Callable[..., Any]:
+    def method(self: WatchedConnection, *args: Any, **kwargs: Any) -> Any:
+        if self.tape is not None:
+            self.tape.distrust(f"it calls {name} of the connection")
+        return getattr(sqlite3.Connection, name)(self, *args, **kwargs)
+
+    return method
+
+
+for _name in UNWATCHED:
+    setattr(WatchedConnection, _name, _distrusting(_name))
+
+
+class WatchedCursor(sqlite3.Cursor):
+    """A cursor that tells its connection's tape what it runs, and what is asked of it."""
+
+    connection: WatchedConnection
+    _place: int | None = None
+
+    def execute(self, sql: str, params: Any = (), /) -> Any:
+        """Run a statement and note it."""
+        tape = self.connection.tape
+        if tape is None:
+            return super().execute(sql, params)
+        self._place = None
+        self.connection.forget()
+        tape.noted += 1
+        result = super().execute(sql, params)
+        self._note(tape, sql, params)
+        return result
+
+    def executemany(self, *args: Any) -> Any:
+        """Run a statement many times; not to be repeated."""
+        return self._untrusted("executemany", *args)
+
+    def executescript(self, *args: Any) -> Any:
+        """Run a script; not to be repeated."""
+        return self._untrusted("executescript", *args)
+
+    @property
+    def lastrowid(self) -> Any:
+        """Return the row's id, which is another one in another database."""
+        if self.connection.tape is not None:
+            self.connection.tape.distrust("it asks for the id of a row")
+        return sqlite3.Cursor.lastrowid.__get__(self)
+
+    @property
+    def rowcount(self) -> Any:
+        """Return the number of rows changed; it must be the same elsewhere."""
+        rows, tape = sqlite3.Cursor.rowcount.__get__(self), self.connection.tape
+        if tape is not None and self._place is not None:
+            tape.statements[self._place] = replace(tape.statements[self._place], rows=rows)
+        return rows
+
+    def _untrusted(self, name: str, *args: Any) -> Any:
+        if self.connection.tape is not None:
+            self.connection.tape.distrust(f"it calls {name}")
+        return getattr(sqlite3.Cursor, name)(self, *args)
+
+    def _note(self, tape: Tape, sql: str, params: Any) -> None:
+        word = sql.split(None, 1)[0].upper().rstrip(";") if sql.strip() else ""
+        if word in ("SAVEPOINT", "RELEASE"):
+            return
+        if EMPTY.fullmatch(sql):
+            tape.noted += 1
+            row = sqlite3.Cursor(self.connection).execute(sql).fetchone()
+            tape.statements.append(Statement(sql, asks=True, answer=row))
+        elif word == "PRAGMA":
+            self._note_pragma(tape, sql)
+        elif self.description is not None:
+            self._note_read(tape, sql)
+        elif word in DO and isinstance(params, tuple | list) and all(type(value) in PLAIN for value in params):
+            self._place = len(tape.statements)
+            tape.statements.append(Statement(sql, tuple(params)))
+        else:
+            tape.distrust(f"it runs {word or 'an empty statement'} with values of its own kind")
+
+    def _note_read(self, tape: Tape, sql: str) -> None:
+        tables, functions = self.connection.used(sql)
+        if not tables or not tables <= SCHEMA_TABLES or not functions <= PURE:
+            tape.distrust("it reads rows")
+
+    def _note_pragma(self, tape: Tape, sql: str) -> None:
+        match = PRAGMA.match(sql)
+        name, sets = (match[1].lower(), match[2] == "=") if match else ("", True)
+        if SETTING.fullmatch(sql.strip()):
+            tape.statements.append(Statement(sql))
+        elif sets or name not in SCHEMA_PRAGMAS | {"legacy_alter_table"}:
+            tape.distrust(f"it uses PRAGMA {name}")
+
+
+class WatchedDatabase(pw.SqliteDatabase):
+    """A database with watched connections, which notices when a script asks which file it is."""
+
+    tape: Tape | None = None
+
+    @property
+    def database(self) -> Any:
+        """Return the file's name, which is another one elsewhere."""
+        if self.tape is not None:
+            self.tape.distrust("it asks for the database's name")
+        return vars(self).get("database")
+
+    @database.setter
+    def database(self, name: Any) -> None:
+        vars(self)["database"] = name
+
+    @contextmanager
+    def watching(self) -> Iterator[Tape]:
+        """Put what happens in the body on a tape."""
+        connection: WatchedConnection = self.connection()  # type: ignore[no-untyped-call]
+        self.tape = Tape()
+        connection.watch(self.tape)
+        try:
+            yield self.tape
+        finally:
+            connection.watch(None)
+            self.tape = None
+
+
+def watched(database: pw.Database) -> pw.Database:
+    """Return a closed database like this one that can be watched; of a kind of its own it stays as it is."""
+    if type(database) is not pw.SqliteDatabase or "factory" in database.connect_params or vars(database)["_pragmas"]:
+        return database
+    params = dict(database.connect_params)
+    return WatchedDatabase(database.database, timeout=database.timeout, factory=WatchedConnection, **params)

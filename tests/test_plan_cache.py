@@ -1,0 +1,375 @@
+"""What was proven on two databases is repeated on the others, and what cannot be proven never is."""
+
+import os
+import sqlite3
+from contextlib import closing
+from textwrap import dedent
+
+import histories
+import pytest
+import sqlite_files as files
+from script_texts import creates, script, sql
+
+from framework_schema import fleet, plan_cache
+from framework_schema.config import Config
+from framework_schema.plan_cache import PlanCache, is_repeatable
+from framework_schema.report import State
+from framework_schema.runner import Runner
+from framework_schema.sources import collect, framework
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("FRAMEWORK_SCHEMA_TEST_SHORTCUTS") == "off", reason="the plan cache is switched off"
+)
+ON, OFF = Config(template=False), Config(template=False, plan_cache=False)
+ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, note TEXT)"
+MEMBERS = 5
+
+
+@pytest.fixture
+def cache(monkeypatch):
+    """The plans of the next fleet run."""
+    plans = PlanCache()
+    monkeypatch.setattr(fleet, "_plans", lambda run: plans)
+    return plans
+
+
+@pytest.fixture
+def run(tmp_path, folder, cache):
+    """Build databases with one script and rows that differ, then migrate them all with more scripts."""
+
+    def migrate(scripts, *, first=None, config=ON, prepare=lambda number, connection: None):
+        before = {"001_item": sql(ITEM) if first is None else first}
+        source = folder(before)
+        paths = [tmp_path / f"{number}.db" for number in range(MEMBERS)]
+        for number, path in enumerate(paths):
+            Runner(path, [source], config=OFF).migrate()
+            with closing(sqlite3.connect(path)) as connection, connection:
+                for row in range(number + 1):
+                    connection.execute("INSERT INTO item (name) VALUES (?)", (f"{number} {row}",))
+                prepare(number, connection)
+        source = folder(before | {f"{n:03d}_x": text for n, text in enumerate(scripts, start=2)})
+        report = fleet.migrate_fleet(paths, [source], jobs=1, config=config)
+        return paths, report
+
+    return migrate
+
+
+def alive(cache):
+    """Return the steps that run through their script on every database, of the one group there is."""
+    (group,) = cache._groups.values()
+    return None if group.proven is None else [step.key for step in group.proven.steps if step.statements is None]
+
+
+def test_what_two_agree_on_is_repeated_on_the_others(run, cache):
+    paths, report = run(
+        [creates("other"), sql("ALTER TABLE item ADD COLUMN more", "UPDATE item SET more = name || '!'")]
+    )
+
+    assert cache.repeated == MEMBERS - 2
+    assert alive(cache) == []
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert len({tuple(member.applied) for member in report.reports}) == 1
+    for number, path in enumerate(paths):
+        assert files.history(path) == [("app/001_item", True), ("app/002_x", True), ("app/003_x", True)]
+        assert files.query(path, "SELECT more FROM item") == [(f"{number} {row}!",) for row in range(number + 1)]
+    assert len({tuple(files.query(path, "SELECT type, name, sql FROM sqlite_master")) for path in paths}) == 1
+
+
+def test_what_was_repeated_is_proven_and_current(run, cache):
+    paths, _ = run([creates("other")])
+
+    again = fleet.migrate_fleet(paths, [fleet.Folder(paths[0].parent / "scripts")], jobs=1, config=ON)
+
+    assert {member.state for member in again.reports} == {State.CURRENT}
+    marks = [files.query(path, "SELECT kind FROM schema_migration_events ORDER BY id DESC LIMIT 1") for path in paths]
+    assert marks == [[("verified",)]] * MEMBERS
+
+
+def test_the_events_of_a_repeated_run_are_those_of_a_run(run, cache):
+    paths, _ = run([creates("other"), sql("ALTER TABLE item ADD COLUMN more")])
+
+    events = "SELECT kind, migration_name, outcome, detail, checksum FROM schema_migration_events ORDER BY id"
+    assert cache.repeated
+    assert files.query(paths[-1], events) == files.query(paths[0], events)
+
+
+TRAPS = {
+    "uuid": ("import uuid", "migrator.sql('UPDATE item SET note = ?', str(uuid.uuid4()))"),
+    "a clock": ("import time", "migrator.sql('UPDATE item SET note = ?', time.perf_counter_ns())"),
+    "a clock by another name": ("", "migrator.sql('UPDATE item SET note = ?', pw.datetime.datetime.now())"),
+    "values that are counted": (
+        "import itertools\nfrom peewee import *",
+        "migrator.sql('UPDATE item SET note = ?', id(object()))",
+    ),
+    "rows that are read": (
+        "",
+        "rows = database.execute_sql('SELECT count(*) FROM item').fetchone()[0]\n"
+        "migrator.sql('UPDATE item SET note = ?', rows)",
+    ),
+    "rows read by a function": (
+        "",
+        "def work():\n"
+        "    rows = database.execute_sql('SELECT max(name) FROM item').fetchone()[0]\n"
+        "    database.execute_sql('UPDATE item SET note = ?', (rows,))\n"
+        "migrator.run(work)",
+    ),
+    "rows read by RETURNING": (
+        "",
+        "names = database.execute_sql('UPDATE item SET note = 1 RETURNING name').fetchall()\n"
+        "migrator.sql('UPDATE item SET note = ?', str(names))",
+    ),
+    "the id of a row": (
+        "",
+        "class Item(pw.Model):\n"
+        "    name = pw.TextField()\n"
+        "    class Meta:\n"
+        "        table_name, database = 'item', migrator.operations.database\n"
+        "made = Item.create(name='made')\n"
+        "migrator.sql('UPDATE item SET note = ? WHERE id = ?', str(made.id), made.id)",
+    ),
+    "the id of a row from a raw cursor": (
+        "",
+        "cursor = database.connection().execute(\"INSERT INTO item (name) VALUES ('made')\")\n"
+        "migrator.sql('UPDATE item SET note = ?', cursor.lastrowid)",
+    ),
+    "the file's name": ("", "migrator.sql('UPDATE item SET note = ?', str(database.database))"),
+    "the file's name by PRAGMA": (
+        "",
+        "name = database.execute_sql('PRAGMA database_list').fetchone()[2]\n"
+        "migrator.sql('UPDATE item SET note = ?', name)",
+    ),
+    "the raw connection, round the record": (
+        "",
+        "import sqlite3\nsqlite3.Cursor(database.connection()).execute('UPDATE item SET note = name')",
+    ),
+    "a plain cursor": (
+        "",
+        "kind = type(database.cursor()).__mro__[1]\nkind(database.connection()).execute('UPDATE item SET note = name')",
+    ),
+    "a function of its own": (
+        "",
+        "database.connection().create_function('mine', 1, lambda name: name)\n"
+        "migrator.sql('UPDATE item SET note = mine(name)')",
+    ),
+    "many at once": (
+        "",
+        "database.cursor().executemany('UPDATE item SET note = name WHERE id = ?', [(1,), (2,), (3,), (4,), (5,)])",
+    ),
+    "a PRAGMA": ("", "migrator.sql('UPDATE item SET note = ?', database.user_version)\ndatabase.user_version = 7"),
+    "a file": ("", "with open('/proc/self/stat') as file:\n    migrator.sql('UPDATE item SET note = ?', file.read())"),
+    "the environment": ("import os", "migrator.sql('UPDATE item SET note = ?', os.getpid())"),
+    "its own word": ("cacheable = False", "migrator.sql('UPDATE item SET note = name')"),
+    "chance in SQL that is read": (
+        "",
+        "migrator.sql('UPDATE item SET note = ?', database.execute_sql('SELECT random()').fetchone()[0])",
+    ),
+    "the history": ("", "migrator.sql('DELETE FROM schema_migrations WHERE migration_name = ?', 'old')"),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_script_that_cannot_be_repeated_runs_on_every_database(run, cache, trap):
+    head, body = TRAPS[trap]
+
+    paths, report = run([creates("other"), script(body, head=head), sql("ALTER TABLE item ADD COLUMN more")])
+
+    assert [member.error for member in report.reports] == [None] * MEMBERS
+    assert alive(cache) == ["app/003_x"]
+    for number, path in enumerate(paths):
+        notes = [note for (note,) in files.query(path, "SELECT note FROM item")]
+        assert "other" in files.tables(path)
+        if trap in ("uuid", "the file's name", "the file's name by PRAGMA"):
+            others = [files.query(other, "SELECT note FROM item LIMIT 1")[0][0] for other in paths if other != path]
+            assert notes[0] not in others
+        if trap.startswith("rows that"):
+            assert set(notes) == {str(number + 1)}
+        if trap.startswith("the id of a row"):
+            assert str(number + 2) in map(str, notes)
+        if trap == "the raw connection, round the record":
+            assert notes == [f"{number} {row}" for row in range(number + 1)]
+
+
+def test_what_depends_on_a_table_being_empty_goes_the_slow_way(run, cache):
+    def prepare(number, connection):
+        if number == MEMBERS - 1:
+            connection.execute("DELETE FROM item")
+
+    paths, report = run(
+        [
+            script(
+                "migrator.add_fields('item', made=pw.DateTimeField(constraints=[pw.SQL('DEFAULT CURRENT_TIMESTAMP')]))"
+            )
+        ],
+        prepare=prepare,
+    )
+
+    assert [member.state for member in report.reports] == [State.MIGRATED] * MEMBERS
+    assert all("made" in files.columns(path, "item") for path in paths)
+    slow = Runner(paths[-1], [fleet.Folder(paths[0].parent / "scripts")], config=OFF)
+    assert not slow.drift().additive
+
+
+def test_another_number_of_rows_goes_the_slow_way_when_the_script_looks_at_it(run, cache):
+    body = """
+        changed = database.rows_affected(database.execute_sql("UPDATE item SET note = 'x' WHERE id > 3"))
+        if changed:
+            database.execute_sql("UPDATE item SET note = 'changed'")
+    """
+
+    paths, _ = run([script(body)])
+
+    assert alive(cache) == []
+    found = [files.query(path, "SELECT DISTINCT note FROM item") for path in paths]
+    assert found == [[(None,)], [(None,)], [(None,)], [("changed",)], [("changed",)]]
+    assert cache.repeated == 1
+
+
+def test_a_constraint_that_only_one_database_breaks_is_told_as_ever(run, cache):
+    def prepare(number, connection):
+        if number == MEMBERS - 1:
+            connection.execute("UPDATE item SET name = 'same'")
+
+    paths, report = run([sql("CREATE UNIQUE INDEX one_name ON item (name)"), creates("other")], prepare=prepare)
+
+    assert [member.state for member in report.reports] == [*[State.MIGRATED] * 4, State.FAILED]
+    assert "app/002_x" in report.reports[-1].error
+    assert files.history(paths[-1]) == [("app/001_item", True), ("app/002_x", False)]
+    assert cache.repeated == 2
+
+
+def test_orphans_that_only_one_database_gets_are_told_as_ever(run, cache):
+    first = sql(ITEM, "CREATE TABLE kind (id INTEGER PRIMARY KEY)", "INSERT INTO kind VALUES (1)")
+    add = sql(
+        "ALTER TABLE item ADD COLUMN kind_id INTEGER REFERENCES kind (id)", "UPDATE item SET kind_id = id WHERE id > 4"
+    )
+
+    paths, report = run([add], first=first)
+
+    assert [member.state for member in report.reports] == [*[State.MIGRATED] * 4, State.FAILED]
+    assert "kind_id" not in files.columns(paths[-1], "item")
+
+
+def test_another_schema_in_the_end_goes_the_slow_way(run, cache, monkeypatch):
+    real, calls = plan_cache._again, []
+
+    def again(connection, statements):
+        real(connection, statements)
+        calls.append(connection)
+        connection.execute("CREATE TABLE extra_by_accident (a)") if len(calls) == 2 else None
+
+    monkeypatch.setattr(plan_cache, "_again", again)
+
+    paths, report = run([creates("other")])
+
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert all("extra_by_accident" not in files.tables(path) for path in paths)
+
+
+def test_a_group_that_keeps_going_wrong_is_given_up(run, cache, monkeypatch):
+    tried = []
+
+    def again(connection, statements):
+        tried.append(connection)
+        raise plan_cache.Doubt("on purpose")
+
+    monkeypatch.setattr(plan_cache, "_again", again)
+    monkeypatch.setattr(plan_cache, "DOUBTS", 2)
+
+    _, report = run([creates("other")])
+
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert len(tried) == 2
+    assert cache.repeated == 0
+
+
+def test_databases_that_differ_in_a_space_are_not_of_a_kind(run, cache):
+    def prepare(number, connection):
+        connection.execute(f"CREATE TABLE own (a{' ' * number} INT)")
+
+    run([creates("other")], prepare=prepare)
+
+    assert len(cache._groups) == MEMBERS
+    assert cache.repeated == 0
+
+
+def test_a_database_that_changed_before_the_lock_goes_the_slow_way(run, cache, monkeypatch):
+    real, seen = Runner._plan_key, []
+
+    def key(self, database, order):
+        found = real(self, database, order)
+        seen.append(database.in_transaction())
+        return (found, "another") if database.in_transaction() and len(seen) % 2 else found
+
+    monkeypatch.setattr(Runner, "_plan_key", key)
+
+    _, report = run([creates("other")])
+
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+
+
+def test_off_is_off(run, cache):
+    _, report = run([creates("other")], config=OFF)
+
+    assert (cache.repeated, cache._groups) == (0, {})
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+
+
+def test_a_script_never_runs_on_a_connection_that_can_only_look(run, tmp_path):
+    ran = tmp_path / "ran"
+    body = f"if ':memory:' not in database.database:\n    with open({str(ran)!r}, 'a') as file: file.write('x')"
+
+    run([script(body)], config=OFF)
+
+    assert ran.read_text() == "x" * MEMBERS
+
+
+def test_a_fleet_of_histories_ends_the_same_with_and_without(historical, copy_of, tmp_path, cache):
+    def fleet_of(name, config):
+        paths = []
+        for history in histories.IDS:
+            for number in range(3):
+                place = tmp_path / name / f"{history}-{number}.db"
+                place.parent.mkdir(exist_ok=True)
+                paths.append(copy_of(history, place))
+        return paths, fleet.migrate_fleet(paths, [framework()], jobs=1, config=config)
+
+    fast, with_cache = fleet_of("fast", Config(backup="never"))
+    slow, without = fleet_of("slow", Config(backup="never", plan_cache=False, template=False))
+
+    assert cache.repeated == len(histories.IDS)
+    assert [r.state for r in with_cache.reports] == [r.state for r in without.reports]
+    assert [r.applied for r in with_cache.reports] == [r.applied for r in without.reports]
+    assert [r.adopted for r in with_cache.reports] == [r.adopted for r in without.reports]
+    assert [r.aligned for r in with_cache.reports] == [r.aligned for r in without.reports]
+    for one, other in zip(fast, slow, strict=True):
+        schema = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+        assert files.query(one, schema) == files.query(other, schema), one.name
+        assert files.history(one) == files.history(other)
+        events = "SELECT kind, migration_name, outcome, detail, checksum FROM schema_migration_events ORDER BY id"
+        assert files.query(one, events) == files.query(other, events), one.name
+
+
+@pytest.mark.parametrize(
+    ("text", "is_inward"),
+    [
+        ("import peewee as pw", True),
+        ("from contextlib import suppress", True),
+        ("from framework_schema.fields import now", True),
+        ("import playhouse.postgres_ext as pw_pext", True),
+        ("import datetime as dt", False),
+        ("from peewee import datetime", False),
+        ("from peewee import *", False),
+        ("from framework_schema.runner import os", False),
+        ("from . import helper", False),
+        ("import peewee as pw\nx = pw.uuid", False),
+        ("import peewee as pw\nx = getattr(pw, 'da' + 'tetime')", False),
+        ("x = __import__('os')", False),
+        ("x = eval('1')", False),
+    ],
+)
+def test_what_a_script_can_reach_is_seen_in_its_text(folder, text, is_inward):
+    (migration,) = collect(
+        [folder({"001_x": f"{dedent(text)}\n\ndef migrate(migrator, database, **kw): pass\n"})]
+    ).migrations
+
+    assert is_repeatable(migration) is is_inward
