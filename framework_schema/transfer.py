@@ -118,6 +118,12 @@ class Rejects:
         self.file.write(json.dumps(line, ensure_ascii=True) + "\n")
         self.count += 1
 
+    def keep(self) -> None:
+        """Bring all lines to disk, before the transaction ends that leaves their rows out."""
+        if self.file is not None:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+
     def close(self) -> None:
         """Close it, if it was ever made."""
         if self.file is not None:
@@ -153,9 +159,10 @@ def copy(
     with _current(Runner(source, sources, config=config, create=False)) as reading:
         writing = Runner(target, sources, config=replace(config, backup="never"))
         _refuse_rows(writing, reading, replace_rows)
-        writing.migrate()
+        with _begun(writing, replace_rows):
+            writing.migrate()
         path = Path(rejects or f"{_file_name(writing)}-rejected.jsonl")
-        return _Copy(reading, writing, Rejects(path), extras, batch, progress).run(afresh=replace_rows)
+        return _Copy(reading, writing, Rejects(path), extras, batch, progress).run()
 
 
 @contextmanager
@@ -203,6 +210,25 @@ def _refuse_rows(writing: Runner, reading: Runner, replace_rows: bool) -> None:
         )
 
 
+@contextmanager
+def _begun(writing: Runner, afresh: bool) -> Iterator[None]:
+    """Make the table of progress before the schema, whose default rows would else look like somebody's after a kill."""
+    with writing.target.connected() as database:
+        name = end_of(database).quote(PROGRESS_TABLE)
+        is_new = not database.table_exists(PROGRESS_TABLE)
+        if is_new:
+            database.execute_sql(f"CREATE TABLE {name} (name VARCHAR(255) NOT NULL PRIMARY KEY, detail VARCHAR(1000))")
+        elif afresh:
+            database.execute_sql(f"DELETE FROM {name}")
+    try:
+        yield
+    except DatabaseError:
+        if is_new:
+            with writing.target.connected() as database:
+                database.execute_sql(f"DROP TABLE {name}")
+        raise
+
+
 def _file_name(runner: Runner) -> str:
     path = runner.target.path
     return str(path) if path else str(runner.target.database.database).replace(os.sep, "_")
@@ -218,7 +244,7 @@ class _Copy:
         self.extras, self.batch = extras, batch
         self.progress = progress or (lambda table, done, rows: None)
 
-    def run(self, *, afresh: bool) -> CopyReport:
+    def run(self) -> CopyReport:
         """Copy, take out orphans, make keys and sequences, compare."""
         try:
             with (
@@ -228,7 +254,7 @@ class _Copy:
             ):
                 self.from_end, self.to_end = end_of(source), end_of(target)
                 with self.from_end.reading(), self.to_end.writing():
-                    return self._run(source, target, afresh)
+                    return self._run(source, target)
         finally:
             self.rejects.close()
 
@@ -244,7 +270,7 @@ class _Copy:
         with beside.connection_context(), self.writing.dialect.exclusive(beside, self.writing.target.name):
             yield
 
-    def _run(self, source: pw.Database, target: pw.Database, afresh: bool) -> CopyReport:
+    def _run(self, source: pw.Database, target: pw.Database) -> CopyReport:
         there = self.reading.dialect.snapshot(source, structural=True)
         here = self.writing.dialect.snapshot(target, structural=True)
         if self.extras:
@@ -252,7 +278,7 @@ class _Copy:
             here = self.writing.dialect.snapshot(target, structural=True)
         self.there, expected = there, self._expected(there, here)
         order = [name for name in parents_first(expected) if self._pair(there, name) is not None]
-        done = self._earlier(target, afresh)
+        done = self._earlier(target)
         self.to_end.drop_foreign_keys([here.tables[name] for name in order])
         if not done:
             self._clear(target, expected)
@@ -263,7 +289,7 @@ class _Copy:
                 copied[name] = done[table.name]
             else:
                 copied[name] = self._table(target, self._found(there, name), table)
-        self._orphans(expected, copied)
+        self._orphans(target, expected, copied)
         alignment = self.to_end.restore_foreign_keys(self.writing, expected, order)
         for name in order:
             self.to_end.set_counter(expected.tables[name], self.from_end.counter(self._found(there, name)))
@@ -355,6 +381,7 @@ class _Copy:
                 self.progress(want.name, tally.read, rows)
             result = tally.result()
             self._note(target, result)
+            self.rejects.keep()
         return result
 
     def _clear(self, target: pw.Database, expected: Snapshot) -> None:
@@ -363,8 +390,11 @@ class _Copy:
             for name in reversed(parents_first(expected)):
                 target.execute_sql(f"DELETE FROM {self.to_end.quote(expected.tables[name].name)}")
 
-    def _orphans(self, expected: Snapshot, copied: dict[str, TableCopy]) -> None:
-        """Take out rows whose parent is not there, until no row goes any more: a child may have children."""
+    def _orphans(self, target: pw.Database, expected: Snapshot, copied: dict[str, TableCopy]) -> None:
+        """Take out rows whose parent is not there, until no row goes any more: a child may have children.
+
+        A batch goes, is noted and written to the reject file in one transaction.
+        """
         went = True
         while went:
             went = False
@@ -374,6 +404,8 @@ class _Copy:
                     reason = f"no row of {key.table} for {', '.join(key.columns)}"
                     for rows in self.to_end.take_orphans(table, key, expected, self.batch):
                         copied[name] = self._without(table, copied[name], rows, reason)
+                        self._note(target, copied[name])
+                        self.rejects.keep()
                         went = True
 
     def _without(self, table: Table, before: TableCopy, rows: list[dict[str, Any]], reason: str) -> TableCopy:
@@ -414,23 +446,18 @@ class _Copy:
 
     # Progress
 
-    def _earlier(self, target: pw.Database, afresh: bool) -> dict[str, TableCopy]:
-        """Return what an earlier run of the same copy finished, and make the table that tells the next one."""
-        name = self.to_end.quote(PROGRESS_TABLE)
-        if afresh:
-            target.execute_sql(f"DROP TABLE IF EXISTS {name}")
-        if not target.table_exists(PROGRESS_TABLE):
-            target.execute_sql(f"CREATE TABLE {name} (name VARCHAR(255) NOT NULL PRIMARY KEY, detail VARCHAR(1000))")
-            return {}
-        rows = target.execute_sql(f"SELECT detail FROM {name}").fetchall()
+    def _earlier(self, target: pw.Database) -> dict[str, TableCopy]:
+        """Return what an earlier run of the same copy finished."""
+        rows = target.execute_sql(f"SELECT detail FROM {self.to_end.quote(PROGRESS_TABLE)}").fetchall()
         found = [TableCopy(**json.loads(detail)) for (detail,) in rows]
         return {table.name: replace(table, earlier=True) for table in found}
 
     def _note(self, target: pw.Database, result: TableCopy) -> None:
-        mark = target.param
+        """Write, or write again, how one table stands."""
+        name, mark = self.to_end.quote(PROGRESS_TABLE), target.param
+        target.execute_sql(f"DELETE FROM {name} WHERE name = {mark}", (result.name,))
         target.execute_sql(
-            f"INSERT INTO {self.to_end.quote(PROGRESS_TABLE)} (name, detail) VALUES ({mark}, {mark})",
-            (result.name, json.dumps(asdict(result))),
+            f"INSERT INTO {name} (name, detail) VALUES ({mark}, {mark})", (result.name, json.dumps(asdict(result)))
         )
 
     def _end(self, target: pw.Database, tables: Iterable[TableCopy]) -> None:

@@ -156,7 +156,7 @@ class End:
     def take_orphans(
         self, table: Table, key: ForeignKey, schema: Snapshot, size: int
     ) -> Iterator[list[dict[str, Any]]]:
-        """Delete the rows whose parent is not there, and yield them by the batch."""
+        """Delete the rows whose parent is not there, and yield them by the batch, inside the transaction."""
         parent = schema.tables.get(key.table)
         if parent is None or not table.primary_key or not set(key.columns) <= table.columns.keys():
             return
@@ -173,20 +173,20 @@ class End:
             f"(SELECT 1 FROM {self.quote(parent.name)} AS parent WHERE {match}) LIMIT {int(size)}"
         )
         while True:
-            found = [dict(zip(names, row, strict=True)) for row in self.database.execute_sql(query).fetchall()]
-            if not found:
-                return
-            self._delete(table, found)
-            yield found
+            with self.database.atomic():
+                found = [dict(zip(names, row, strict=True)) for row in self.database.execute_sql(query).fetchall()]
+                if not found:
+                    return
+                self._delete(table, found)
+                yield found
 
     def _delete(self, table: Table, rows: list[dict[str, Any]]) -> None:
         key = [table.columns[column].name for column in table.primary_key]
         mark = self.database.param
         where = " AND ".join(f"{self.quote(name)} = {mark}" for name in key)
-        with self.database.atomic():
-            for row in rows:
-                statement = f"DELETE FROM {self.quote(table.name)} WHERE {where}"
-                self.database.execute_sql(statement, tuple(row[name] for name in key))
+        for row in rows:
+            statement = f"DELETE FROM {self.quote(table.name)} WHERE {where}"
+            self.database.execute_sql(statement, tuple(row[name] for name in key))
 
     def set_counter(self, table: Table, highest: int) -> None:
         """Let the next row id be above ``highest``."""
