@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.errors import ConfigError
+from framework_schema.errors import ConfigError, PlanRefused
 
 if TYPE_CHECKING:
     from framework_schema.alignment import Alignment
     from framework_schema.operations import Operations
     from framework_schema.rebuild import Violation
     from framework_schema.snapshot import Snapshot
+
+POLL = 0.1
+"""Seconds between two looks at the migration lock."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Dialect(ABC):
         The lock dies with its holder. Raises ``Locked`` when it is not had
         within the connection's timeout.
         """
+
+    @abstractmethod
+    def alone(self, database: pw.Database, name: str) -> AbstractContextManager[None]:
+        """Hold the same lock without a transaction, for a script that refuses one; see ``exclusive``."""
 
     @abstractmethod
     def step(self, database: pw.Database, key: str) -> AbstractContextManager[None]:
@@ -82,6 +89,24 @@ class Dialect(ABC):
     @abstractmethod
     def scratch(self, database: pw.Database) -> Scratch:
         """Return an empty place of the same engine."""
+
+
+def refuse_open_transaction(database: pw.Database, name: str) -> None:
+    """Raise ``PlanRefused`` when a transaction is open on this connection."""
+    if database.in_transaction():
+        raise PlanRefused(f"{name}: a transaction is open on this connection. Nothing was run. Commit it first.")
+
+
+@contextmanager
+def unbound(database: pw.Database) -> Iterator[None]:
+    """Run a script without a transaction around it; one that it began and did not end is ended as it ended."""
+    try:
+        yield
+    except BaseException:
+        if not database.is_closed():
+            database.connection().rollback()
+        raise
+    database.connection().commit()
 
 
 def for_database(database: pw.Database) -> Dialect:

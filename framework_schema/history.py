@@ -253,6 +253,12 @@ class History:
         )
         cursor.executemany(self._insert_event, [_values(event) for event in events])
 
+    def has(self, key: str) -> bool:
+        """Tell whether a migration is recorded as done; one small read."""
+        table, mark = self._q(self.table), self.database.param
+        sql = f"SELECT success FROM {table} WHERE migration_name = {mark}"
+        return any(success is None or success for (success,) in self._execute(sql, (key,)).fetchall())
+
     def forget(self, key: str) -> None:
         """Remove a migration's row, as a rollback does. The events stay."""
         self._execute(f"DELETE FROM {self._q(self.table)} WHERE migration_name = {self.database.param}", (key,))

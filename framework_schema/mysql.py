@@ -14,7 +14,7 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema.dialects import Scratch
+from framework_schema.dialects import Scratch, refuse_open_transaction
 from framework_schema.errors import Locked, SchemaError
 from framework_schema.server import (
     LOCK_WAIT,
@@ -25,7 +25,6 @@ from framework_schema.server import (
     ServerDialect,
     forgiving,
     poll,
-    refuse_open_transaction,
 )
 from framework_schema.server_ddl import MysqlGrammar
 from framework_schema.server_snapshot import MysqlReader, my_quote
@@ -119,6 +118,10 @@ class MysqlDialect(ServerDialect):
             if not database.is_closed():
                 with forgiving():
                     database.execute_sql("SELECT RELEASE_LOCK(%s)", (lock,))
+
+    def alone(self, database: pw.Database, name: str) -> AbstractContextManager[None]:
+        """Hold the same lock: there is no transaction with it."""
+        return self.exclusive(database, name)
 
     @contextmanager
     def step(self, database: pw.Database, key: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import peewee as pw
 from playhouse.cockroachdb import CockroachDatabase
 
-from framework_schema.dialects import Scratch
+from framework_schema.dialects import Scratch, refuse_open_transaction
 from framework_schema.errors import CommitRefused, Locked, Unreadable
 from framework_schema.server import (
     LOCK_WAIT,
@@ -23,13 +24,14 @@ from framework_schema.server import (
     ServerDialect,
     forgiving,
     poll,
-    refuse_open_transaction,
 )
 from framework_schema.server_ddl import PostgresGrammar
 from framework_schema.server_snapshot import PostgresReader, pg_quote
 
 LOCK_CLASS = 0x66736368
 """First half of the advisory lock's key, "fsch"; the second is a hash of the schema's name."""
+
+CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.I)
 
 NO_SESSION = (
     "a proxy between us and PostgreSQL hands statements of one connection to several servers (pgbouncer in"
@@ -57,6 +59,8 @@ class RunTransaction(pw._transaction):
 
     A script's work and its row in the history are written one after the other;
     what ends both is the beginning of the next script, or the end of the run.
+    Settings are the transaction's, since behind a proxy the session is not ours;
+    ``check`` makes sure, each time it has begun, that the lock is.
     """
 
     def __init__(self, database: pw.Database, check: Callable[[], None]) -> None:
@@ -66,10 +70,18 @@ class RunTransaction(pw._transaction):
     def _build_ctx(self) -> RunTransaction:
         return type(self)(self.db, self.check)
 
+    def _begin(self) -> None:
+        self.db.begin()
+        try:
+            self.db.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+            self.check()
+        except BaseException:
+            self.db.rollback()
+            raise
+
     def next_script(self) -> None:
         """Commit what the script before did and its row, and begin anew."""
         self.commit()
-        self.check()
 
 
 class PostgresDialect(ServerDialect):
@@ -89,21 +101,36 @@ class PostgresDialect(ServerDialect):
         It is the schema's, whatever the history's table is called.
         """
         refuse_open_transaction(database, name)
-        with self._locked(database, name) as check:
-            database.execute_sql(f"SET lock_timeout = '{LOCK_WAIT}s'")
-            with patient(database), RunTransaction(database, check):
-                yield
+        with self._locked(database, name) as check, patient(database), RunTransaction(database, check):
+            yield
 
     @contextmanager
-    def _locked(self, database: pw.Database, name: str) -> Iterator[Callable[[], None]]:
-        """Take the lock, refuse a connection on which it does not hold, give it back."""
+    def alone(self, database: pw.Database, name: str) -> Iterator[None]:
+        """Hold the same lock, without a transaction."""
+        refuse_open_transaction(database, name)
+        with self._locked(database, name, alone=True), patient(database):
+            yield
+
+    @contextmanager
+    def _locked(self, database: pw.Database, name: str, *, alone: bool = False) -> Iterator[Callable[[], None]]:
+        """Take the lock and give it back; yields what makes sure of it at the beginning of a transaction.
+
+        A proxy may give each transaction another server process, and each
+        process to many clients, so that a session's lock is nobody's. There the
+        lock is the transaction's; in between others may have their turn, which
+        is why the history is read again before each script. A script ``alone``
+        has the lock from a second connection, whose transaction pins it.
+        """
         half = _half_key(database)
-
-        def taken() -> bool:
-            return bool(_one(database, "SELECT pg_try_advisory_lock(%s, %s)", LOCK_CLASS, half))
-
-        if not poll(taken, _wait(database)):
-            raise Locked(name, _holder(database, half), "Try again when it is done, or wait longer (--timeout).")
+        if _is_pooled(database):
+            if not alone:
+                yield lambda: _take(database, name, half, "pg_try_advisory_xact_lock")
+                return
+            with _beside(database) as holder:
+                _take(holder, name, half, "pg_try_advisory_xact_lock")
+                yield lambda: None
+            return
+        _take(database, name, half, "pg_try_advisory_lock")
         pid = _one(database, "SELECT pg_backend_pid()")
 
         def check() -> None:
@@ -111,7 +138,6 @@ class PostgresDialect(ServerDialect):
                 raise Unreadable(name, NO_SESSION, DIRECTLY)
 
         try:
-            check()
             yield check
         finally:
             if not database.is_closed():
@@ -168,7 +194,7 @@ class CockroachDialect(PostgresDialect):
     name = "cockroachdb"
 
     @contextmanager
-    def _locked(self, database: pw.Database, name: str) -> Iterator[Callable[[], None]]:
+    def _locked(self, database: pw.Database, name: str, *, alone: bool = False) -> Iterator[Callable[[], None]]:
         from framework_schema.databases import clone
 
         holder = clone(database)
@@ -196,10 +222,14 @@ def patient(database: pw.Database) -> Iterator[None]:
     Between two tries nothing of it waits in the table's queue, so readers pass.
     """
 
+    pooled = _is_pooled(database)
+
     def attend(sql: str, params: Any, run: Run) -> Any:
-        if READS.match(sql) or not database.in_transaction():
+        if READS.match(sql):
             return run(sql, params)
         end = time.monotonic() + _wait(database)
+        if not database.in_transaction():
+            return _unbound(sql, params, run, end)
         while True:
             run("SAVEPOINT framework_schema_try", None)
             try:
@@ -215,6 +245,20 @@ def patient(database: pw.Database) -> Iterator[None]:
             else:
                 run("RELEASE SAVEPOINT framework_schema_try", None)
                 return cursor
+
+    def _unbound(sql: str, params: Any, run: Run, end: float) -> Any:
+        """Run a statement that is a transaction by itself; CONCURRENTLY waits for others and keeps nobody waiting."""
+        wait = max(1, round(end - time.monotonic())) if CONCURRENTLY.search(sql) else LOCK_WAIT
+        if not pooled:
+            run(f"SET lock_timeout = '{wait}s'", None)
+        while True:
+            try:
+                return run(sql, params)
+            except pw.OperationalError as error:
+                is_idle = database.connection().info.transaction_status == 0
+                if _code(error) != "55P03" or not is_idle or wait > LOCK_WAIT or time.monotonic() >= end:
+                    raise
+                time.sleep(PAUSE)
 
     with database.attended(attend) if isinstance(database, Attended) else _nothing():
         yield
@@ -249,6 +293,26 @@ def _code(error: BaseException) -> str | None:
         if code:
             return str(code)
     return None
+
+
+def _is_pooled(database: pw.Database) -> bool:
+    """Tell whether a proxy stands between: then the process that the login named is not the one that answers.
+
+    It has to give each client a key of its own for cancelling
+    (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS).
+    """
+    named: int = database.connection().info.backend_pid
+    return named != int(_one(database, "SELECT pg_backend_pid()"))
+
+
+def _take(database: pw.Database, name: str, half: int, function: str) -> None:
+    """Take the lock, or raise ``Locked`` with who has it when the connection's wait is over."""
+
+    def is_taken() -> bool:
+        return bool(_one(database, f"SELECT {function}(%s, %s)", LOCK_CLASS, half))
+
+    if not poll(is_taken, _wait(database)):
+        raise Locked(name, _holder(database, half), "Try again when it is done, or wait longer (--timeout).")
 
 
 def _half_key(database: pw.Database) -> int:
@@ -291,6 +355,16 @@ def _locks_row(holder: pw.Database, held: Any, table: str) -> bool:
         held.rollback()
         return False
     return True
+
+
+@contextmanager
+def _beside(database: pw.Database) -> Iterator[pw.Database]:
+    """Open a second connection, in a transaction that keeps nothing."""
+    from framework_schema.databases import clone
+
+    holder = clone(database)
+    with holder.connection_context(), holder.transaction():
+        yield holder
 
 
 VERSION = """

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import peewee as pw
 
-from framework_schema.dialects import Dialect
+from framework_schema.dialects import Dialect, unbound
 from framework_schema.errors import TransactionLost
 from framework_schema.expected import call, describe, orm_of
 from framework_schema.history import Event, History
@@ -84,7 +83,7 @@ def undo(
     started = time.perf_counter()
     doing = dialect.operations(database)
     try:
-        with dialect.step(database, step.key) if step.atomic else nullcontext():
+        with dialect.step(database, step.key) if step.atomic else unbound(database):
             call(step, database, doing, orm_of(applied, database), undo=True)
             history.forget(step.key)
     except TransactionLost:

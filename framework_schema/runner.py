@@ -20,7 +20,7 @@ from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, restore, would_rebuild
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
-from framework_schema.dialects import Dialect, for_database
+from framework_schema.dialects import Dialect, for_database, unbound
 from framework_schema.drift import Drift, find_drift
 from framework_schema.errors import (
     Ahead,
@@ -386,7 +386,8 @@ class Runner:
             done += self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
                 return self._finish(database, found, order, done, before)
-        done += self._run_all(database, found, (steps.alone,), done)
+        with self.dialect.alone(database, self.target.name):
+            done += self._run_all(database, self.read(database), (steps.alone,), done)
         return self._apply(database, order, done)
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
@@ -409,18 +410,21 @@ class Runner:
         done: Iterable[StepResult],
         before: Counter[Violation] | None = None,
     ) -> tuple[StepResult, ...]:
-        """Run steps in order; what needs a failed one is blocked, independent sources go on."""
+        """Run steps in order; what needs a failed one is blocked, independent sources go on.
+
+        One that somebody else has done meanwhile is passed over.
+        """
         applied = list(found.status.applied)
         failed = {step.key for step in done if step.outcome in (Outcome.FAILED, Outcome.BLOCKED)}
         orm = orm_of(tuple(applied), database)
         results = []
         for step in steps:
             if is_blocked(step, found.known, failed):
-                result = StepResult(step.key, Outcome.BLOCKED)
+                result: StepResult | None = StepResult(step.key, Outcome.BLOCKED)
             else:
                 result = self._run(database, step, orm, before)
-            results.append(result)
-            if result.outcome in (Outcome.APPLIED, Outcome.ADOPTED):
+            results += [] if result is None else [result]
+            if result is None or result.outcome in (Outcome.APPLIED, Outcome.ADOPTED):
                 applied.append(step)
             else:
                 failed.add(step.key)
@@ -429,9 +433,10 @@ class Runner:
 
     def _run(
         self, database: pw.Database, step: Migration, orm: LazyOrm, before: Counter[Violation] | None
-    ) -> StepResult:
+    ) -> StepResult | None:
         """Run one script and record it, both or neither; a failure is recorded after its effects are undone.
 
+        None when the history, read under the lock, says that it is done already.
         ``before`` holds the foreign key violations there were, when each script
         is to be checked for new ones.
         """
@@ -441,11 +446,11 @@ class Runner:
         recording = self._recording
         tape = Tape()
         try:
-            with (
-                nullcontext(tape) if recording is None else recording.step(database, step) as tape,
-                self.dialect.step(database, step.key) if step.atomic else nullcontext(),
-            ):
-                call(step, database, doing, orm)
+            with self.dialect.step(database, step.key) if step.atomic else unbound(database):
+                if history.has(step.key):
+                    return None
+                with nullcontext(tape) if recording is None else recording.step(database, step) as tape:
+                    call(step, database, doing, orm)
                 if before is not None and self._check_each:
                     self._refuse_orphans(database, step.key, before)
         except TransactionLost:
@@ -589,7 +594,10 @@ class Runner:
         before = compare(known.migrations, rows, known.sources).applied
 
         def script(migration: Migration, done: Sequence[Migration]) -> StepResult:
-            return self._run(database, migration, orm_of((*before, *done), database), None)
+            result = self._run(database, migration, orm_of((*before, *done), database), None)
+            if result is None:
+                raise Doubt(f"{migration.key} is done already")
+            return result
 
         def align() -> tuple[str, ...]:
             expected = self.expected([m for m in known.migrations if m in before or m.key in proven.keys])
@@ -655,14 +663,21 @@ class Runner:
         for step in plan.steps[len(plan.together) :]:
             if any(result.outcome is Outcome.FAILED for result in done):
                 break
-            with self.dialect.exclusive(database, self.target.name) if step.atomic else nullcontext():
-                more, went = self._undo_all(database, self.read(database), (step,))
+            lock = self.dialect.exclusive if step.atomic else self.dialect.alone
+            with lock(database, self.target.name):
+                found = self.read(database)
+                needing = [m.key for m in found.status.applied if is_blocked(m, found.known, {step.key})]
+                if needing:
+                    why = f"another process has applied {', '.join(needing)} meanwhile, which needs it"
+                    done += (StepResult(step.key, Outcome.FAILED, 0, why),)
+                    break
+                more, went = self._undo_all(database, found, (step,))
             done, lost = done + more, lost + went
         error = "; ".join(f"{step.key} was not rolled back: {step.error}" for step in done if step.error)
         state = State.FAILED if error else State.MIGRATED
-        why = f"{self.target.name}: {error}. All other changes stand." if error else None
+        told = f"{self.target.name}: {error}. All other changes stand." if error else None
         status = self.read(database).status
-        return self._report(state, status, steps=done, lost=lost, error=why)
+        return self._report(state, status, steps=done, lost=lost, error=told)
 
     def _undo_all(
         self, database: pw.Database, found: Found, steps: Iterable[Migration]

@@ -14,8 +14,8 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.alignment import Alignment
-from framework_schema.dialects import Dialect
-from framework_schema.errors import CommitRefused, PlanRefused
+from framework_schema.dialects import POLL, Dialect
+from framework_schema.errors import CommitRefused
 from framework_schema.operations import Operations
 from framework_schema.rebuild import Violation
 from framework_schema.server_alignment import ServerAlignment
@@ -29,9 +29,6 @@ LOCK_WAIT = 2
 
 PAUSE = 0.5
 """Seconds between two tries, in which those readers get their turn."""
-
-POLL = 0.1
-"""Seconds between two looks at the migration lock."""
 
 ENDS_TRANSACTION = re.compile(r"\s*(BEGIN|START\s+TRANSACTION|COMMIT|ROLLBACK(?!\s+TO)|END|ABORT)\b", re.I)
 READS = re.compile(r"\s*(SELECT|SHOW|SET|EXPLAIN|SAVEPOINT|RELEASE|ROLLBACK|DESC)\b", re.I)
@@ -152,12 +149,6 @@ class ServerDialect(Dialect):
             lambda: self.attempt(database),
         )
         return work.run(strict=strict, repair=repair)
-
-
-def refuse_open_transaction(database: pw.Database, name: str) -> None:
-    """Raise ``PlanRefused`` when a transaction is open on this connection."""
-    if database.in_transaction():
-        raise PlanRefused(f"{name}: a transaction is open on this connection. Nothing was run. Commit it first.")
 
 
 def poll(look: Callable[[], bool], wait: float) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +13,14 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.alignment import Alignment, aligned
-from framework_schema.dialects import Dialect, Scratch, memory
-from framework_schema.errors import CommitRefused, PlanRefused, TransactionLost, Unreadable
+from framework_schema.dialects import POLL, Dialect, Scratch, memory, refuse_open_transaction
+from framework_schema.errors import CommitRefused, Locked, TransactionLost, Unreadable
 from framework_schema.operations import Operations, SqliteOperations
 from framework_schema.rebuild import Violation, violations
+from framework_schema.side_lock import SideLock
 from framework_schema.snapshot import Snapshot, of_database
+
+logger = logging.getLogger(__name__)
 
 QUICK_CHECK_ABOVE = 64 * 1024 * 1024
 """Bytes above which a file gets quick_check, which leaves out the indexes, instead of integrity_check."""
@@ -39,19 +44,33 @@ class SqliteDialect(Dialect):
         children's ON DELETE (https://www.sqlite.org/pragma.html#pragma_foreign_keys);
         they are restored after.
         """
-        if database.in_transaction():
-            raise PlanRefused(f"{name}: a transaction is open on this connection. Nothing was run. Commit it first.")
+        refuse_open_transaction(database, name)
         database = _sqlite(database)
         was = database.pragma("foreign_keys")
         database.pragma("foreign_keys", 0)
         try:
-            with database.atomic("IMMEDIATE"):
+            with _turn(database, name, SideLock.of(database)):
                 yield
         except (pw.DatabaseError, TransactionLost) as error:
             raise _first(error) from error
         finally:
             if not database.is_closed():
                 database.pragma("foreign_keys", was)
+
+    @contextmanager
+    def alone(self, database: pw.Database, name: str) -> Iterator[None]:
+        """Hold a lock beside the file, which ``exclusive`` respects; the app reads and writes on."""
+        refuse_open_transaction(database, name)
+        lock = SideLock.of(database)
+        if lock is None:
+            yield
+            return
+        with _turn(database, name, lock):
+            lock.take()
+        try:
+            yield
+        finally:
+            _give_back(database, name, lock)
 
     @contextmanager
     def step(self, database: pw.Database, key: str) -> Iterator[None]:
@@ -122,6 +141,35 @@ class SqliteDialect(Dialect):
     def scratch(self, database: pw.Database) -> Scratch:
         """Return a database in memory."""
         return Scratch("sqlite", memory)
+
+
+@contextmanager
+def _turn(database: pw.Database, name: str, lock: SideLock | None) -> Iterator[None]:
+    """Have the write lock at a moment when no script runs alone; while one does, the app's writers are let through."""
+    end = time.monotonic() + _sqlite(database).pragma("busy_timeout") / 1000
+    while True:
+        with database.atomic("IMMEDIATE"):
+            if lock is None or not lock.is_held():
+                yield
+                return
+        if time.monotonic() >= end:
+            raise Locked(
+                name,
+                "another process runs a script with `atomic = False` on it and did not finish in time",
+                "Try again when it is done, or wait longer (--timeout).",
+            )
+        time.sleep(POLL)
+
+
+def _give_back(database: pw.Database, name: str, lock: SideLock) -> None:
+    """Let go and leave no file; where the write lock is not to be had, the next run removes it."""
+    try:
+        with database.atomic("IMMEDIATE"):
+            lock.release(remove=True)
+    except pw.DatabaseError:
+        logger.debug("%s: %s is left for the next run to remove", name, lock.file, exc_info=True)
+    finally:
+        lock.release(remove=False)
 
 
 def _first(error: BaseException) -> BaseException:
