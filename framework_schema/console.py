@@ -245,8 +245,8 @@ def _show_rehearsal(to: Screen, item: Report) -> None:
         return
     rows, disk = getattr(item, "rows", 0), getattr(item, "disk_bytes", 0)
     to.say(
-        f"-- {printable(item.name)}: {len(item.sql)} statements, {rows} rows written, {seconds(item.duration_ms)}, "
-        f"{size(disk)} of disk while it runs"
+        f"-- {printable(item.name)}: {len(item.sql)} statements, {rows} rows written, {seconds(item.duration_ms)}"
+        + (f", {size(disk)} of disk while it runs" if item.engine == "sqlite" else "")
     )
     for key in item.adopted:
         to.say(f"-- adopted, since its whole effect is there: {key}")

@@ -166,15 +166,13 @@ class PostgresDialect(ServerDialect):
         return str(_one(database, VERSION))
 
     def scratch(self, database: pw.Database) -> Scratch:
-        """Return a schema of its own in a transaction that is rolled back."""
+        """Return a schema of its own in a transaction that cannot be committed."""
         version = getattr(database, "server_version", None)
         return Scratch(f"{self.name}:{version}", lambda: self._scratch(database))
 
     @contextmanager
     def _scratch(self, database: pw.Database) -> Iterator[pw.Database]:
-        from framework_schema.databases import clone
-
-        copy, name = clone(database), f"framework_schema_{os.getpid()}_{time.monotonic_ns()}"
+        copy, name = self._beside(database), f"framework_schema_{os.getpid()}_{time.monotonic_ns()}"
         with copy.connection_context(), copy.transaction() as undone:
             try:
                 copy.execute_sql(f"CREATE SCHEMA {pg_quote(name)}")
@@ -182,6 +180,12 @@ class PostgresDialect(ServerDialect):
                 yield copy
             finally:
                 undone.rollback()
+
+    def _beside(self, database: pw.Database) -> Any:
+        """Return a second connection that cannot commit: a script that did would go on in the live schema."""
+        from framework_schema.confined import Confined
+
+        return Confined(str(database.database), **dict(database.connect_params))
 
 
 class CockroachDialect(PostgresDialect):
@@ -192,6 +196,11 @@ class CockroachDialect(PostgresDialect):
     """
 
     name = "cockroachdb"
+
+    def _beside(self, database: pw.Database) -> Any:
+        from framework_schema.databases import clone
+
+        return clone(database)
 
     @contextmanager
     def _locked(self, database: pw.Database, name: str, *, alone: bool = False) -> Iterator[Callable[[], None]]:

@@ -1,5 +1,6 @@
 """Reading a SQLite file without leaving a trace, and trying a migration on a snapshot of it.
 
+How a migration is tried on a server stands in ``server_rehearsal``.
 SQLite writes when it only reads: a WAL database gets ``-wal`` and ``-shm``
 files when it is opened, its log is moved into it when it is closed, and a
 journal that a crash left behind is rolled back. So how a file is read depends
@@ -28,7 +29,7 @@ from urllib.parse import quote
 import peewee as pw
 
 from framework_schema.databases import Target, translate
-from framework_schema.errors import DatabaseError, Locked, MigrationFailed, NeedsWriting, PlanRefused, Unreadable
+from framework_schema.errors import DatabaseError, Locked, MigrationFailed, NeedsWriting, Unreadable
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
 
@@ -212,11 +213,11 @@ def _folder(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal(Report):
-    """What ``migrate`` would do, tried on a snapshot; the database itself is as it was.
+    """What ``migrate`` would do, tried where it leaves nothing behind; the database itself is as it was.
 
     ``state`` is ``pending`` where there is something to do and it went well.
     ``rows`` were written by the whole run, history included; ``disk_bytes`` is
-    what it needs on disk while it runs, journal and growth together.
+    what a SQLite file needs on disk while it runs, journal and growth together.
     """
 
     rows: int = 0
@@ -231,7 +232,8 @@ def rehearse(runner: Runner, to: str | None = None, *, repair: bool = False, all
     """Run ``migrate`` on a snapshot of the runner's database and tell what reached the connection.
 
     Not a byte, time or side file of the original changes. What a script does
-    outside of its database it does here too.
+    outside of its database it does here too. On servers see
+    ``server_rehearsal``; the report's ``notes`` say what could not be tried.
 
     Raises ``DatabaseError`` as ``migrate`` would for a database that cannot be
     worked on.
@@ -248,10 +250,10 @@ def rehearse_rollback(
 
 def _rehearsed(runner: Runner, run: Callable[[Runner], Report]) -> Rehearsal:
     if runner.target.engine != "sqlite":
-        raise PlanRefused(
-            f"{runner.target.name}: a dry run and a rollback are for SQLite in this release. Nothing was changed."
-            " Use `status` and `check --strict` to see what is pending and what differs."
-        )
+        from framework_schema.server_rehearsal import rehearse_on_server
+
+        tape = Tape()
+        return _told(rehearse_on_server(runner, run, tape), tape, 0, None)
     original = runner.target.path
     source = original if original is not None else Path("database")
     with _folder(source) as folder:
@@ -344,7 +346,7 @@ def only_reads(sql: str) -> bool:
         return True  # their names are random, and what they keep or undo is not on disk before the COMMIT
     if word == "WITH":
         return not any(verb in rest.upper().split() for verb in ("INSERT", "UPDATE", "DELETE", "REPLACE"))
-    return word in ("SELECT", "EXPLAIN", "VALUES", "")
+    return word in ("SELECT", "EXPLAIN", "VALUES", "SET", "SHOW", "DESC", "DESCRIBE", "")
 
 
 def _first_word(sql: str) -> tuple[str, str]:

@@ -41,13 +41,12 @@ class Attended:
     """A database whose statements pass an attendant, who may refuse, repeat or record them.
 
     ``wait`` is how long, in seconds, to wait for other connections in all.
-    ``attendant`` is set for the time of a script, ``on_statement`` for a dry run.
+    ``attendant`` is set for the time of a script.
     """
 
     wait: float = 30
     attendant: Attendant | None = None
     refusing: str | None = None
-    on_statement: Callable[[str, Any], None] | None = None
     journal_table: str | None = None
     """The events' table of the history at hand, where MySQL's journal is kept."""
 
@@ -55,8 +54,6 @@ class Attended:
         """Run a statement, past the attendant if there is one."""
         if self.refusing is not None and ENDS_TRANSACTION.match(sql):
             self._refuse(sql.split()[0].upper())
-        if self.on_statement is not None and not READS.match(sql):
-            self.on_statement(sql, params)
 
         def run(sql: str, params: Any) -> Any:
             return super(Attended, self).execute_sql(sql, params, *args)  # type: ignore[misc]
