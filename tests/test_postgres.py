@@ -1,16 +1,18 @@
 import threading
 import time
+from contextlib import suppress
 
 import peewee as pw
 import pytest
 import servers
 from playhouse.pool import PooledPostgresqlDatabase
-from script_texts import creates, sql
+from script_texts import creates, script, sql
 
 from framework_schema import databases, postgres
 from framework_schema.config import Config
 from framework_schema.databases import open_target
-from framework_schema.errors import ConfigError, MigrationFailed, Unreadable
+from framework_schema.errors import ConfigError, MigrationFailed, SchemaError, Unreadable
+from framework_schema.rehearsal import rehearse
 from framework_schema.report import State
 from framework_schema.runner import Runner
 
@@ -223,3 +225,31 @@ def test_cockroachdb_by_a_stand_in(fresh, folder, monkeypatch):
 def test_a_deferred_database_is_refused():
     with pytest.raises(ConfigError, match="init"):
         open_target(pw.PostgresqlDatabase(None))
+
+
+ENDS = [
+    "database.cursor().execute('COMMIT')",
+    "database.connection().commit()",
+    "database.connection().rollback()",
+    "database.execute_sql('SELECT 1; COMMIT')",
+]
+
+
+@pytest.mark.parametrize("ends", ENDS)
+@pytest.mark.parametrize("ask", [Runner.status, rehearse], ids=["status", "dry run"])
+def test_a_script_that_leaves_its_transaction_changes_nothing_where_nothing_is_to_change(fresh, folder, ends, ask):
+    """It runs in a scratch schema and in a dry run too; behind its COMMIT it would work on the live tables."""
+    quick(fresh, folder({"001_a": creates("a")}, of="old")).migrate()
+    body = f"migrator.sql('CREATE TABLE b (x INTEGER)')\ntry:\n    {ends}\nexcept Exception:\n    pass\n"
+    source = folder({"001_a": creates("a"), "002_b": script(f"{body}migrator.sql('DROP TABLE a')")})
+
+    with suppress(SchemaError):
+        ask(quick(fresh, source))
+
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)' ORDER BY 1"
+    assert servers.run("postgresql", fresh.url, tables) == [
+        ("a",),
+        ("schema_migration_events",),
+        ("schema_migrations",),
+    ]
+    assert quick(fresh, source).history()[0]["migration_name"] == "app/001_a"
