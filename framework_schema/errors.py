@@ -11,6 +11,7 @@
     │   ├── ForeignHistory   a table of our history's name that is not ours
     │   ├── ForeignDatabase  somebody else's database
     │   └── Ahead            newer than the scripts we know
+    ├── FailedBefore         a script failed a moment ago; it is too early to try again
     ├── PlanRefused          the plan contradicts the history or itself
     └── MigrationFailed      a script or the alignment failed; carries the report
 
@@ -20,6 +21,7 @@ database is in now, and what to do next. It never holds a password.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,6 +94,19 @@ class Ahead(DatabaseError):
 
 class PlanRefused(SchemaError):
     """A plan that contradicts the history or itself; nothing was run."""
+
+
+class FailedBefore(SchemaError):
+    """A script that failed a moment ago, here or in another process, and is the same still; it was not run again.
+
+    ``seconds`` is how long to leave it alone yet.
+    """
+
+    def __init__(self, database: str, key: str, age: float, seconds: float, error: str) -> None:
+        self.database, self.key, self.seconds, self.error = database, key, seconds, error
+        super().__init__(
+            f"{database}: {key} failed {math.ceil(age)} s ago and was not changed since: {error}. It was not run again."
+        )
 
 
 class CommitRefused(SchemaError):

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +27,7 @@ from flask import Flask, Response, current_app
 
 from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_target
-from framework_schema.errors import Ahead, ConfigError, Locked, MigrationFailed, SchemaError, SourceError
+from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
 from framework_schema.report import Outcome, Report
 
 if TYPE_CHECKING:
@@ -309,24 +308,11 @@ class FirstRequest:
             del functions[None]
 
 
-class FailedBefore(SchemaError):
-    """A script that failed a moment ago, here or in another process, and is the same still."""
-
-    def __init__(self, database: str, key: str, age: float, seconds: float, error: str) -> None:
-        self.database, self.key, self.seconds, self.error = database, key, seconds, error
-        super().__init__(
-            f"{database}: {key} failed {math.ceil(age)} s ago and was not changed since: {error}. Nothing was run."
-        )
-
-
 def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
     """Migrate with the log lines that operators look for."""
     logger.info("Running auto-migration check...")
-    report = runner.glance()
-    if report is None:
-        refuse_early_retry(runner)
     logger.info("Checking for critical schema updates...")
-    report = report or runner.migrate()
+    report = runner.migrate(retry_after=min(runner.config.retry_after, DAY))
     for line in changes_of(report):
         logger.info("✓ %s", line)
     _warn_of_rest(report, runner, warn)
@@ -359,50 +345,6 @@ def changes_of(report: Report) -> Iterator[str]:
 
 def _made(what: str) -> str:
     return f"Added {what}" if what.startswith("column ") else f"Created {what}"
-
-
-def refuse_early_retry(runner: Runner) -> None:
-    """Raise ``FailedBefore`` while a script that failed, in any process, is to be left alone.
-
-    A script that was mended since, or is gone, is no reason to wait.
-    """
-    path = runner.target.path
-    if path is not None and not path.exists():
-        return
-    for row in runner.history(failed=True):
-        migration = runner.known.by_key.get(row["migration_name"])
-        age = _seconds_since(row.get("applied_at"))
-        left = min(runner.config.retry_after, DAY) - age
-        if migration is None or age < 0 or left <= 0:
-            continue
-        if _failed_checksum(runner, migration.key) == migration.checksum:
-            raise FailedBefore(runner.target.name, migration.key, age, left, str(row.get("error_message")))
-
-
-def _failed_checksum(runner: Runner, key: str) -> str | None:
-    """Return the checksum the script had when it last failed."""
-    from framework_schema.history import History
-
-    with runner.target.connected() as database:
-        events = History(database, runner.config.table).events_table
-        if not database.table_exists(events):
-            return None
-        quoted = events.join(database.quote)
-        row = database.execute_sql(
-            f"SELECT checksum FROM {quoted} WHERE migration_name = {database.param} AND kind = 'failed'"
-            " ORDER BY id DESC LIMIT 1",
-            (key,),
-        ).fetchone()
-    return row[0] if row else None
-
-
-def _seconds_since(moment: Any) -> float:
-    """Return the age of a time as the history records it, in UTC; what cannot be read is long ago."""
-    try:
-        then = datetime.fromisoformat(str(moment))
-    except ValueError:
-        return math.inf
-    return (datetime.now(UTC) - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds()
 
 
 def causes_of(error: Exception) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -78,7 +78,7 @@ WORDS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AppliedMigration:
-    """One row of the history."""
+    """One row of the history; ``checksum`` is the script's when what the row tells of happened."""
 
     key: str
     success: bool
@@ -154,18 +154,15 @@ class History:
             return ()
         select = ", ".join(self._q(column) if column in have else "NULL" for column in COLUMNS[1:])
         rows = self._execute(f"SELECT {select} FROM {self._q(self.table)} ORDER BY {self._order(have)}").fetchall()
-        details = self._last_events()
-        return tuple(
-            AppliedMigration(
-                key,
-                success is None or bool(success),
-                error,
-                details.get(key, (None, False))[0],
-                None if at is None else str(at),
-                details.get(key, (None, False))[1],
-            )
-            for key, at, success, error, _ in rows
-        )
+        attempts = self._last_attempts()
+        return tuple(self._row(attempts, *row) for row in rows)
+
+    @staticmethod
+    def _row(attempts: Mapping[tuple[str, bool], tuple[str | None, bool]], *row: Any) -> AppliedMigration:
+        key, at, success, error, _ = row
+        is_done = success is None or bool(success)
+        checksum, adopted = attempts.get((key, is_done), (None, False))
+        return AppliedMigration(key, is_done, error, checksum, None if at is None else str(at), adopted)
 
     def mark(self) -> tuple[str | None, str | None]:
         """Return the mark the last run left, if nothing happened since, and the newest migration then; one small read.
@@ -309,15 +306,15 @@ class History:
         cursor = self._execute(f"{select} ORDER BY {self._order(have)} DESC{most}")
         return [dict(zip(names, map(_shown, row), strict=True)) for row in cursor.fetchall()]
 
-    def _last_events(self) -> dict[str, tuple[str | None, bool]]:
-        """For each migration: the checksum last recorded, and whether it was adopted."""
+    def _last_attempts(self) -> dict[tuple[str, bool], tuple[str | None, bool]]:
+        """For each migration, and whether it succeeded: the checksum it had then, and whether it was adopted."""
         if not self.database.table_exists(self.events_table):
             return {}
         cursor = self._execute(
-            f"SELECT migration_name, checksum, kind FROM {self._q(self.events_table)} "
-            "WHERE kind IN ('applied', 'adopted') AND outcome = 'ok' ORDER BY id"
+            f"SELECT migration_name, outcome, checksum, kind FROM {self._q(self.events_table)} "
+            "WHERE kind IN ('applied', 'adopted', 'failed') ORDER BY id"
         )
-        return {key: (checksum, kind == "adopted") for key, checksum, kind in cursor.fetchall()}
+        return {(key, outcome == "ok"): (checksum, kind == "adopted") for key, outcome, checksum, kind in cursor}
 
     @staticmethod
     def _order(have: Iterable[str]) -> str:

@@ -6,9 +6,10 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ from framework_schema.plan_cache import (
 )
 from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.retry import refuse_early_retry
 from framework_schema.rollback import contents, found_there, partly, undo
 from framework_schema.snapshot import Snapshot
 from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, fingerprint, installed, restrict
@@ -72,6 +74,7 @@ class Order:
     repair: bool = False
     backup: str = "auto"
     allow_ahead: bool = False
+    retry_after: float = 0
 
     @property
     def level(self) -> str:
@@ -154,6 +157,7 @@ class Runner:
         repair: bool = False,
         backup: bool | None = None,
         allow_ahead: bool = False,
+        retry_after: float = 0,
     ) -> Report:
         """Apply what is pending, make what is missing, and record both.
 
@@ -163,15 +167,17 @@ class Runner:
         ``repair``). A database that is as it should be is not written to.
         ``backup`` asks for a copy first, or forbids it, by default as the
         config says. ``allow_ahead`` goes on where the history names newer
-        scripts than we know.
+        scripts than we know. A script that failed less than ``retry_after``
+        seconds ago, here or in another process, is not run again yet.
 
         Raises ``DatabaseError`` for a database that cannot be worked on, then
-        nothing was changed, and ``MigrationFailed`` when a script or the
-        alignment failed: its report tells what stands.
+        nothing was changed, ``FailedBefore`` when it is too early to try again,
+        and ``MigrationFailed`` when a script or the alignment failed: its report
+        tells what stands.
         """
         started = time.perf_counter()
         is_strict = self.config.align == "strict" if strict is None else strict
-        order = Order(to, is_strict, repair, self._backup_policy(backup), allow_ahead)
+        order = Order(to, is_strict, repair, self._backup_policy(backup), allow_ahead, retry_after)
         self._backup = self._recording = None
         copied = self._copied(order)
         if copied is not None:
@@ -180,16 +186,6 @@ class Runner:
             marked = self._marked_current(database, order)
             report = marked or self._repeated(database, order) or self._migrated(database, order)
         return self._ended(report, started)
-
-    def glance(self) -> Report | None:
-        """Return the report of a database whose mark says that all is well; None asks for a closer look."""
-        started = time.perf_counter()
-        if self.target.path is not None and not self.target.path.exists():
-            return None
-        order = Order(strict=self.config.align == "strict")
-        with self.target.connected() as database:
-            report = self._marked_current(database, order)
-        return None if report is None else replace(report, duration_ms=_since(started))
 
     def rollback(
         self,
@@ -344,12 +340,18 @@ class Runner:
                 "Install the newer release of the package they come from, or give --allow-ahead.",
             )
 
+    def _refuse_early(self, found: Found, order: Order, only: Container[str] | None = None) -> None:
+        failed = [row for row in found.status.failed if only is None or row.key in only]
+        known = found.known.by_key
+        refuse_early_retry(self.target.name, failed, known, order.retry_after, datetime.now(UTC))
+
     # Applying
 
     def _migrated(self, database: pw.Database, order: Order) -> Report:
         """Look closely without a lock, and do only what there is to do."""
         found = self.read(database, structural=order.strict)
         self._refuse(found, allow_ahead=order.allow_ahead)
+        self._refuse_early(found, order)
         return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
 
     def _attempt(self, database: pw.Database, order: Order) -> Report:
@@ -375,8 +377,10 @@ class Runner:
         with self.dialect.exclusive(database, self.target.name):
             found = self.read(database, structural=order.strict)
             self._refuse(found, allow_ahead=order.allow_ahead)
-            if not done and found.leaves_nothing(order):
-                return self._current(found)
+            if not done:
+                self._refuse_early(found, order)
+                if found.leaves_nothing(order):
+                    return self._current(found)
             self._recording = None if done else self._begin_recording(database, order)
             self.dialect.check_health(database, self.target.name)
             self._back_up(database, found, order)
@@ -387,7 +391,9 @@ class Runner:
             if steps.alone is None:
                 return self._finish(database, found, order, done, before)
         with self.dialect.alone(database, self.target.name):
-            done += self._run_all(database, self.read(database), (steps.alone,), done)
+            found = self.read(database)
+            self._refuse_early(found, order, (steps.alone.key,))
+            done += self._run_all(database, found, (steps.alone,), done)
         return self._apply(database, order, done)
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
@@ -610,7 +616,14 @@ class Runner:
 
     def _plan_key(self, database: pw.Database, order: Order) -> Any:
         """Return what a plan is proven for, or None where no plan is to be proven or used."""
-        if self.plans is None or order.to is not None or order.strict or order.repair or order.allow_ahead:
+        if (
+            self.plans is None
+            or order.retry_after
+            or order.to is not None
+            or order.strict
+            or order.repair
+            or order.allow_ahead
+        ):
             return None
         if self.config.align == "off" or self.fingerprint is None:
             return None

@@ -230,6 +230,29 @@ def test_a_current_database_is_not_written_to(path, make_app, log):
     assert log() == [*START, CURRENT, END]
 
 
+def test_the_first_request_to_a_current_database_opens_one_connection(path, python):
+    Runner(path).migrate()
+
+    done = python(
+        """
+        import sys
+        from flask import Flask
+        import framework_schema
+
+        app = Flask("downstream")
+        app.config["DATABASE_PATH"] = sys.argv[1]
+        framework_schema.init_app(app)
+        app.add_url_rule("/", "home", view_func=lambda: "served")
+        opened = []
+        sys.addaudithook(lambda event, values: opened.append(values[0]) if event == "sqlite3.connect" else None)
+        print(app.test_client().get("/").text, len(opened))
+        """,
+        path,
+    )
+
+    assert done.stdout == "served 1\n"
+
+
 def test_what_was_lost_by_hand_comes_back_and_is_named(path, make_app, log):
     Runner(path).migrate()
     files.run(path, "DROP TABLE AISummaryCache; ALTER TABLE Dashboard DROP COLUMN description")
@@ -327,10 +350,10 @@ def test_a_request_waits_no_longer_than_it_should_for_another_thread(path, make_
     inside, go_on = threading.Event(), threading.Event()
     migrate = Runner.migrate
 
-    def slow(self, *args):
+    def slow(self, **settings):
         inside.set()
         go_on.wait(10)
-        return migrate(self, *args)
+        return migrate(self, **settings)
 
     monkeypatch.setattr(Runner, "migrate", slow)
     app = make_app(path, wait=0.2)
@@ -467,7 +490,7 @@ def test_while_a_failed_migration_is_retried_other_requests_are_served(path, mak
     get(app)
     inside, go_on = threading.Event(), threading.Event()
 
-    def slow(self):
+    def slow(self, **settings):
         inside.set()
         go_on.wait(10)
         raise RuntimeError("again")
@@ -484,7 +507,7 @@ def test_while_a_failed_migration_is_retried_other_requests_are_served(path, mak
 
 
 def test_an_error_nobody_foresaw_never_reaches_the_app(path, make_app, log, monkeypatch):
-    def fail(self):
+    def fail(self, **settings):
         raise ZeroDivisionError("a bug of ours")
 
     monkeypatch.setattr(Runner, "migrate", fail)

@@ -111,6 +111,25 @@ def test_startup_mode_migrates_before_the_first_request(copy_of, tmp_path):
     assert other_lines(log) == []
 
 
+def test_a_script_that_fails_runs_once_however_many_workers_wait_for_it(copy_of, tmp_path):
+    path = copy_of("auto-newest-on-5289dd3")
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "001_fails.py").write_text(
+        "import os, time\n\n\ndef migrate(migrator, database, *, fake=False):\n"
+        "    if database.execute_sql('SELECT count(*) FROM schema_migrations').fetchone()[0]:\n"
+        "        time.sleep(2)\n        raise ValueError('no such luck')\n"
+    )
+    folders = {"FLASK_FRAMEWORK_SCHEMA_FOLDERS": str(tmp_path / "scripts"), "FLASK_FRAMEWORK_SCHEMA_WAIT": "25"}
+
+    with served(path, tmp_path, "-w", "8", "--threads", "1", **folders) as (port, log):
+        outcome = answers(port, 32)
+
+    assert outcome == {200: 32}
+    assert files.events(path, "failed") == [("failed", "app/001_fails", "failed")]
+    said = log.read_text(encoding="utf-8")
+    assert said.count("ValueError: no such luck") == said.count("WARNING") > 1
+
+
 def test_a_server_killed_while_it_migrates_costs_nobody_else_anything(copy_of, tmp_path):
     """No lock row, no lock file, no running flag: the next server finds a whole database and goes on."""
     path = copy_of("auto-newest-on-5289dd3")

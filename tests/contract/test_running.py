@@ -415,6 +415,42 @@ def test_eight_processes_at_once_run_every_script_once(engine, folder, round):
     assert engine.sql('SELECT name, value FROM "Count" ORDER BY name') == [(name, 1) for name in names]
 
 
+RETRY = """
+import sys, time
+from framework_schema.config import Config
+from framework_schema.errors import FailedBefore, MigrationFailed
+from framework_schema.runner import Runner
+from framework_schema.sources import Folder
+runner = Runner(sys.argv[1], sources=[Folder(sys.argv[2], "app")], config=Config(timeout=60, backup="never"))
+time.sleep(max(0, float(sys.argv[3]) - time.time()))
+try:
+    runner.migrate(retry_after=60)
+except (FailedBefore, MigrationFailed) as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("head", ["atomic = True", "atomic = False"])
+def test_a_failure_is_not_repeated_by_those_who_were_waiting_for_the_lock(engine, folder, head):
+    fails = """
+    import time
+    if database.execute_sql("SELECT count(*) FROM schema_migrations").fetchone()[0]:  # not where scripts are tried
+        time.sleep(2.5)
+        raise ValueError("no such luck")
+    """
+    source = folder({"001_a": creates("A"), "002_fails": script(fails, head=head)})
+    at = time.time() + 1.5
+
+    processes = [start(RETRY, engine.url, source.path, at) for _ in range(8)]
+    answers = [process.communicate(timeout=120) for process in processes]
+
+    assert sorted(out.strip() for out, _ in answers) == ["FailedBefore"] * 7 + ["MigrationFailed"], answers
+    events = engine.runner(source).history(events=True)
+    assert [e["migration_name"] for e in events if e["kind"] == "failed"] == ["app/002_fails"]
+    folder({"002_fails": script(head=head)})
+    assert engine.runner(source).migrate(retry_after=60).applied == ["app/002_fails"]
+
+
 def test_errors_name_no_password(server):
     from framework_schema.runner import Runner
 
