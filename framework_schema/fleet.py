@@ -357,7 +357,7 @@ def _runner(task: Task) -> Runner:
     )
     runner.known = _collected(sources, task.config.sources, task.run)
     runner.fingerprint = _fingerprint(sources, task.config.sources, task.run)
-    if task.config.plan_cache and task.command == "migrate":
+    if task.config.plan_cache and task.command == "migrate" and runner.target.engine == "sqlite":
         runner.plans = _plans(task.run)
         runner.target = replace(runner.target, database=watched(runner.target.database))
     return runner

@@ -9,6 +9,7 @@ import pytest
 from processes import start
 from script_texts import creates, script, sql
 
+from framework_schema import migrate_fleet
 from framework_schema.errors import DatabaseError, Locked, MigrationFailed
 from framework_schema.report import State
 
@@ -497,3 +498,15 @@ def test_a_killed_run_is_finished_by_the_next(engine, folder):
     assert report.state is State.MIGRATED
     assert engine.sql("SELECT x, y FROM slow ORDER BY x") == [(1, None), (2, 2)]
     assert engine.sql('SELECT name, value FROM "Count" ORDER BY name') == [("a", 1), ("b", 1)]
+
+
+def test_a_fleet_migrates_what_is_pending(engine, folder):
+    """The command line's way, which keeps proven plans for SQLite files."""
+    source = folder({"001_a": creates("a"), "002_b": creates("b")})
+    target = f"sqlite:///{engine.url}" if engine.name == "sqlite" else engine.url
+
+    report = migrate_fleet([target], sources=[source], jobs=1)
+
+    assert [item.state for item in report.reports] == [State.MIGRATED], report.reports[0].error
+    assert engine.sql("SELECT count(*) FROM b") == [(0,)]
+    assert migrate_fleet([target], sources=[source], jobs=1).reports[0].state is State.CURRENT
