@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from conftest import Engine
 from processes import start
 from script_texts import creates, script, sql
 
@@ -401,8 +402,25 @@ print(runner.migrate().state)
 """
 
 
-@pytest.mark.parametrize("round", range(int(os.environ.get("FRAMEWORK_SCHEMA_TEST_ROUNDS", "2"))))
+ROUNDS = range(int(os.environ.get("FRAMEWORK_SCHEMA_TEST_ROUNDS", "2")))
+
+
+@pytest.mark.parametrize("round", ROUNDS)
 def test_eight_processes_at_once_run_every_script_once(engine, folder, round):
+    eight_at_once(engine, folder)
+
+
+@pytest.mark.parametrize("round", ROUNDS)
+def test_eight_processes_at_once_on_a_file_with_a_log(tmp_path, folder, round):
+    engine = Engine("sqlite", str(tmp_path / "app.db"))
+    engine.sql("PRAGMA journal_mode = WAL", "CREATE TABLE own (x)")
+
+    eight_at_once(engine, folder)
+
+    assert engine.value("PRAGMA journal_mode") == "wal"
+
+
+def eight_at_once(engine, folder):
     names = ["a", "b", "c"]
     folder(worded(engine, counting(*names)), of="counts")
     source = folder({}, of="counts")
