@@ -6,6 +6,7 @@ through the ``Dialect`` it returns. A dialect keeps no state.
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 """Seconds between two looks at the migration lock."""
+
+
+class Hindrance(enum.Enum):
+    """How another connection can stand in the way of a script."""
+
+    CONFLICT = enum.auto()
+    """The engine undid our transaction in favour of another one; the same again may succeed."""
+    LOCK = enum.auto()
+    """A lock was not to be had in time."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,14 @@ class Dialect(ABC):
     @abstractmethod
     def step(self, database: pw.Database, key: str) -> AbstractContextManager[None]:
         """Undo the body's effects when it fails; refuse a script that commits by itself."""
+
+    def hindrance(self, error: BaseException | None) -> Hindrance | None:
+        """Tell whether an error means that another connection was in the way; None for any other."""
+        return None
+
+    def waiting(self, database: pw.Database) -> str:
+        """Name the connections that may hold a lock and do nothing, as far as we may see them."""
+        return ""
 
     @abstractmethod
     def check_health(self, database: pw.Database, name: str) -> None:

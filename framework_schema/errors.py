@@ -12,6 +12,7 @@
     │   ├── ForeignDatabase  somebody else's database
     │   └── Ahead            newer than the scripts we know
     ├── FailedBefore         a script failed a moment ago; it is too early to try again
+    ├── Hindered             another connection stood in a script's way; undone and not recorded
     ├── PlanRefused          the plan contradicts the history or itself
     └── MigrationFailed      a script or the alignment failed; carries the report
 
@@ -107,6 +108,14 @@ class FailedBefore(SchemaError):
         super().__init__(
             f"{database}: {key} failed {math.ceil(age)} s ago and was not changed since: {error}. It was not run again."
         )
+
+
+class Hindered(SchemaError):
+    """Another connection stood in a script's way; what it did is undone, and it is not recorded as failed."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key, self.reason = key, reason
+        super().__init__(f"{key}: {reason}")
 
 
 class CommitRefused(SchemaError):

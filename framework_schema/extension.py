@@ -28,7 +28,7 @@ from flask import Flask, Response, current_app
 from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
-from framework_schema.report import Outcome, Report
+from framework_schema.report import Outcome, Report, State
 
 if TYPE_CHECKING:
     from framework_schema.runner import Runner
@@ -261,7 +261,7 @@ class FirstRequest:
         except Exception as error:
             if config.mode == "check":
                 self._warn(f"The schema could not be checked: {_told(error, runner)}")
-            elif isinstance(error, Locked) and self._makes_wait(config):
+            elif is_locked(error) and self._makes_wait(config):
                 self._warn(f"Auto-migration has to wait: {error}")
                 return _unavailable(config.wait)
             else:
@@ -345,6 +345,11 @@ def changes_of(report: Report) -> Iterator[str]:
 
 def _made(what: str) -> str:
     return f"Added {what}" if what.startswith("column ") else f"Created {what}"
+
+
+def is_locked(error: Exception) -> bool:
+    """Tell whether other connections stood in the way, before the run or in it."""
+    return isinstance(error, Locked) or (isinstance(error, MigrationFailed) and error.report.state is State.LOCKED)
 
 
 def causes_of(error: Exception) -> frozenset[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema.dialects import Scratch, refuse_open_transaction
+from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import Locked, SchemaError
 from framework_schema.server import (
     LOCK_WAIT,
@@ -38,6 +38,8 @@ COMMITS = re.compile(
 """Statements that commit what went before: https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/"""
 
 LOCK_TIMEOUT = 1205
+HINDRANCES = {1213: Hindrance.CONFLICT, LOCK_TIMEOUT: Hindrance.LOCK}
+"""Deadlock, and a lock that was not to be had: https://mariadb.com/kb/en/mariadb-error-code-reference/."""
 NO_SAVEPOINT = 1305
 NO_TABLE = 1146
 IS_THERE = {1007, 1050, 1060, 1061, 1068, 1826}
@@ -141,6 +143,10 @@ class MysqlDialect(ServerDialect):
                     raise HalfDone(journal.told(error)) from error
                 raise
             journal.finish()
+
+    def hindrance(self, error: BaseException | None) -> Hindrance | None:
+        """Read the error's number; what the journal says stands is passed over by the next try."""
+        return HINDRANCES.get(_number(error) or 0) if error else None
 
     def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
         """Undo nothing: one DDL statement is whole or not at all, and the next run sees what is there."""
@@ -261,6 +267,8 @@ class Journal:
 
     def _ddl(self, sql: str, params: Any, digest: str, run: Run) -> Any:
         in_doubt = digest == self.doubt and not self.is_own
+        if self.pending:
+            self.stands.append(f"the data that {len(self.pending)} statement(s) wrote")
         if self.pending or self.committed or not self.is_own:
             self._record(run, None if self.is_own else digest)
         try:

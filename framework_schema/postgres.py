@@ -13,7 +13,7 @@ from typing import Any
 import peewee as pw
 from playhouse.cockroachdb import CockroachDatabase
 
-from framework_schema.dialects import Scratch, refuse_open_transaction
+from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import CommitRefused, Locked, Unreadable
 from framework_schema.server import (
     LOCK_WAIT,
@@ -32,6 +32,11 @@ LOCK_CLASS = 0x66736368
 """First half of the advisory lock's key, "fsch"; the second is a hash of the schema's name."""
 
 CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.I)
+
+LOCKED_OUT = "55P03"
+HINDRANCES = {"40001": Hindrance.CONFLICT, "40P01": Hindrance.CONFLICT, LOCKED_OUT: Hindrance.LOCK}
+"""What others do to us: serialization failure, deadlock, lock not available. CockroachDB asks with 40001 to try again
+(https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference)."""
 
 NO_SESSION = (
     "a proxy between us and PostgreSQL hands statements of one connection to several servers (pgbouncer in"
@@ -157,6 +162,18 @@ class PostgresDialect(ServerDialect):
             if before is not None and _one(database, "SELECT txid_current()") != before:
                 raise CommitRefused(f"{key} ended the runner's transaction. Remove what commits or rolls back.")
 
+    def hindrance(self, error: BaseException | None) -> Hindrance | None:
+        """Read the SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+        return HINDRANCES.get(_code(error) or "") if error else None
+
+    def waiting(self, database: pw.Database) -> str:
+        """Name who is idle in a transaction; of other users' sessions PostgreSQL may tell the number only."""
+        rows = database.execute_sql(IDLE).fetchall()
+        return ", ".join(
+            f"server process {pid} ({name}) since {since}" if name else f"server process {pid}"
+            for pid, name, since in rows
+        )
+
     def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
         """Put a savepoint around it."""
         return database.savepoint() if database.in_transaction() else database.atomic()
@@ -196,6 +213,10 @@ class CockroachDialect(PostgresDialect):
     """
 
     name = "cockroachdb"
+
+    def waiting(self, database: pw.Database) -> str:
+        """Name none: it keeps no such list."""
+        return ""
 
     def _beside(self, database: pw.Database) -> Any:
         from framework_schema.databases import clone
@@ -245,7 +266,7 @@ def patient(database: pw.Database) -> Iterator[None]:
                 cursor = run(sql, params)
             except pw.OperationalError as error:
                 run("ROLLBACK TO SAVEPOINT framework_schema_try", None)
-                if _code(error) != "55P03" or time.monotonic() >= end:
+                if _code(error) != LOCKED_OUT or time.monotonic() >= end:
                     raise
                 time.sleep(PAUSE)
             except pw.PeeweeException:
@@ -265,7 +286,7 @@ def patient(database: pw.Database) -> Iterator[None]:
                 return run(sql, params)
             except pw.OperationalError as error:
                 is_idle = database.connection().info.transaction_status == 0
-                if _code(error) != "55P03" or not is_idle or wait > LOCK_WAIT or time.monotonic() >= end:
+                if _code(error) != LOCKED_OUT or not is_idle or wait > LOCK_WAIT or time.monotonic() >= end:
                     raise
                 time.sleep(PAUSE)
 
@@ -390,6 +411,12 @@ SELECT md5(coalesce(string_agg(fact, ',' ORDER BY fact), '')) FROM (
     UNION ALL SELECT 'i' || indexrelid || ':' || i.xmin FROM pg_index i JOIN here ON oid = indrelid
     UNION ALL SELECT 't' || t.oid || ':' || t.xmin FROM pg_trigger t JOIN here ON here.oid = tgrelid
 ) AS facts
+"""
+
+IDLE = """
+SELECT pid, application_name, date_trunc('second', state_change)::text FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%%'
+ORDER BY state_change LIMIT 3
 """
 
 COCKROACH_VERSION = """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -21,12 +23,14 @@ from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, restore, would_rebuild
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
-from framework_schema.dialects import Dialect, for_database, unbound
+from framework_schema.dialects import Dialect, Hindrance, for_database, unbound
 from framework_schema.drift import Drift, find_drift
 from framework_schema.errors import (
     Ahead,
     BackupFailed,
     ForeignDatabase,
+    Hindered,
+    Locked,
     MigrationFailed,
     NeedsWriting,
     SchemaError,
@@ -62,6 +66,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TRIES = 6
+"""How often a run is begun that has to give way to other transactions."""
+PAUSE = 0.05
+"""Seconds before the second try, on average a tenth; they double with each."""
 PEEWEE_MIGRATE_TABLE = "migratehistory"
 
 
@@ -355,20 +363,56 @@ class Runner:
         return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
 
     def _attempt(self, database: pw.Database, order: Order) -> Report:
-        """Check foreign keys once for the whole run; only when it fails, find the script that is to blame."""
+        """Apply; again, a few times, when other transactions got in the way.
+
+        Foreign keys are checked once for the whole run; only when that fails it
+        is done again to find the script that is to blame.
+        """
         self._require_writing()
-        try:
-            return self._apply(database, order)
-        except Orphaned:
-            self._check_each = True
-            return self._apply(database, order)
+        done: list[StepResult] = []
+        for number in itertools.count(1):
+            try:
+                return self._apply(database, order, done)
+            except Orphaned:
+                if self._check_each:
+                    raise
+                self._check_each = True
+            except (Hindered, Locked, pw.DatabaseError) as error:
+                cause = error.__cause__ if isinstance(error, Hindered) else error
+                kind = Hindrance.LOCK if isinstance(error, Locked) and done else self.dialect.hindrance(cause)
+                if kind is None:
+                    raise
+                if kind is Hindrance.LOCK or number == TRIES:
+                    return self._hindered(database, error, self._standing(database, done))
+                logger.info("%s: gave way to another transaction, trying again", self.target.name)
+                time.sleep(PAUSE * 2**number * (0.5 + random.random()))
+            done = self._standing(database, done)
+        raise AssertionError("unreachable")
+
+    def _standing(self, database: pw.Database, done: Iterable[StepResult]) -> list[StepResult]:
+        """Leave out what was undone since: results that the history does not know."""
+        history = self._history(database)
+        rows = {row.key: row.success for row in history.applied()}
+        return [step for step in done if rows.get(step.key) is (step.outcome is not Outcome.FAILED)]
+
+    def _hindered(self, database: pw.Database, error: Exception, done: list[StepResult]) -> Report:
+        """Report that others did not let go, what stands all the same, and who may be to blame."""
+        reason = error.problem if isinstance(error, Locked) else str(error)
+        applied = [step.key for step in done if step.outcome is not Outcome.FAILED]
+        stands = f" Applied before that: {', '.join(applied)}." if applied else ""
+        stands += " Nothing else was changed." if self.dialect.ddl_rolls_back else ""
+        idle = self.dialect.waiting(database)
+        who = f" Idle in a transaction: {idle}." if idle else ""
+        remedy = "Try again when others are done, or wait longer (--timeout)."
+        text = f"{self.target.name}: other connections stand in the way ({reason}).{stands}{who} {remedy}"
+        return self._report(State.LOCKED, self.read(database).status, steps=tuple(done), error=hide_password(text))
 
     def _require_writing(self) -> None:
         """Refuse here: SQLite takes BEGIN IMMEDIATE on a connection that can only read for a BEGIN."""
         if not self.may_write:
             raise NeedsWriting(self.target.name, "there is something to do", "Migrate it.")
 
-    def _apply(self, database: pw.Database, order: Order, done: tuple[StepResult, ...] = ()) -> Report:
+    def _apply(self, database: pw.Database, order: Order, done: list[StepResult]) -> Report:
         """Under the lock: read again, run what is pending, align, verify, record; one transaction.
 
         A script that refuses a transaction cuts it in two: what ran before is
@@ -387,13 +431,13 @@ class Runner:
             found = self._prepare(database, found)
             steps = self._plan(found, order.to).without(step.key for step in done)
             before = self.dialect.violations(database)
-            done += self._run_all(database, found, steps.together, done, before)
+            self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
-                return self._finish(database, found, order, done, before)
+                return self._finish(database, found, order, tuple(done), before)
         with self.dialect.alone(database, self.target.name):
             found = self.read(database)
             self._refuse_early(found, order, (steps.alone.key,))
-            done += self._run_all(database, found, (steps.alone,), done)
+            self._run_all(database, found, (steps.alone,), done)
         return self._apply(database, order, done)
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
@@ -413,35 +457,34 @@ class Runner:
         database: pw.Database,
         found: Found,
         steps: Iterable[Migration],
-        done: Iterable[StepResult],
+        done: list[StepResult],
         before: Counter[Violation] | None = None,
-    ) -> tuple[StepResult, ...]:
-        """Run steps in order; what needs a failed one is blocked, independent sources go on.
+    ) -> None:
+        """Run steps in order and add to ``done``; what needs a failed one is blocked, independent sources go on.
 
         One that somebody else has done meanwhile is passed over.
         """
         applied = list(found.status.applied)
         failed = {step.key for step in done if step.outcome in (Outcome.FAILED, Outcome.BLOCKED)}
         orm = orm_of(tuple(applied), database)
-        results = []
         for step in steps:
             if is_blocked(step, found.known, failed):
                 result: StepResult | None = StepResult(step.key, Outcome.BLOCKED)
             else:
                 result = self._run(database, step, orm, before)
-            results += [] if result is None else [result]
+            done += [] if result is None else [result]
             if result is None or result.outcome in (Outcome.APPLIED, Outcome.ADOPTED):
                 applied.append(step)
             else:
                 failed.add(step.key)
                 orm = orm_of(tuple(applied), database)
-        return tuple(results)
 
     def _run(
         self, database: pw.Database, step: Migration, orm: LazyOrm, before: Counter[Violation] | None
     ) -> StepResult | None:
         """Run one script and record it, both or neither; a failure is recorded after its effects are undone.
 
+        Raises ``Hindered`` when others stood in its way; then nothing is recorded.
         None when the history, read under the lock, says that it is done already.
         ``before`` holds the foreign key violations there were, when each script
         is to be checked for new ones.
@@ -463,6 +506,8 @@ class Runner:
             raise
         except (Exception, SystemExit) as error:
             reason = describe(error, step)
+            if step.atomic and self.dialect.hindrance(error) is not None:
+                raise Hindered(step.key, reason) from error
             logger.debug("%s: %s failed", self.target.name, step.key, exc_info=True)
             history.record(step.key, error=reason, duration_ms=_since(started))
             history.log(
@@ -741,7 +786,7 @@ class Runner:
     def _ended(self, report: Report, started: float) -> Report:
         made = None if self._backup is None else str(self._backup)
         report = replace(report, duration_ms=_since(started), backup=made)
-        if report.state is State.FAILED:
+        if report.state in (State.FAILED, State.LOCKED):
             raise MigrationFailed(report)
         return report
 

@@ -144,6 +144,7 @@ class ServerDialect(Dialect):
             expected,
             lambda: self.snapshot(database, structural=True),
             lambda: self.attempt(database),
+            lambda error: self.hindrance(error) is not None,
         )
         return work.run(strict=strict, repair=repair)
 

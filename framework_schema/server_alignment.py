@@ -37,7 +37,11 @@ class Step:
 
 
 class ServerAlignment:
-    """One alignment of one database; ``live`` reads its schema, ``attempt`` undoes a change that fails."""
+    """One alignment of one database.
+
+    ``live`` reads its schema, ``attempt`` undoes a change that fails, and
+    ``is_hindered`` tells errors that end the run, since others were in the way.
+    """
 
     def __init__(
         self,
@@ -46,9 +50,10 @@ class ServerAlignment:
         expected: Snapshot,
         live: Callable[[], Snapshot],
         attempt: Callable[[], AbstractContextManager[Any]],
+        is_hindered: Callable[[BaseException], bool],
     ) -> None:
         self.database, self.grammar, self.expected = database, grammar, expected
-        self.live, self.attempt = live, attempt
+        self.live, self.attempt, self.is_hindered = live, attempt, is_hindered
         self.quote = grammar.quote
 
     def run(self, *, strict: bool, repair: bool) -> Alignment:
@@ -90,7 +95,7 @@ class ServerAlignment:
                     for statement in () if rows else step.statements:
                         self.database.execute_sql(statement)
             except (pw.IntegrityError, pw.DataError, pw.ProgrammingError, pw.OperationalError) as error:
-                if not careful:
+                if not careful or self.is_hindered(error):
                     raise
                 logger.debug("%s: %s failed", step.table, step.what, exc_info=True)
                 left.append(Left(step.table, f"{step.what}: {error}", 0, step.rule or "", step.kind, step.name))

@@ -276,6 +276,7 @@ class ServerEnd(End):
             replace(expected, tables={name: expected.tables[name] for name in names}),
             lambda: runner.dialect.snapshot(self.database, structural=True),
             self.attempt,
+            lambda error: runner.dialect.hindrance(error) is not None,
         )
         return work.add_references()
 

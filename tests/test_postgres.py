@@ -8,7 +8,7 @@ import servers
 from playhouse.pool import PooledPostgresqlDatabase
 from script_texts import creates, script, sql
 
-from framework_schema import databases, postgres
+from framework_schema import databases, postgres, runner
 from framework_schema.config import Config
 from framework_schema.databases import open_target
 from framework_schema.errors import ConfigError, MigrationFailed, SchemaError, Unreadable
@@ -141,7 +141,7 @@ def test_a_reader_that_never_ends_is_given_up_after_the_timeout(fresh, folder):
     reader.autocommit = False
     reader.execute('SELECT * FROM "A"')
 
-    with pytest.raises(MigrationFailed, match="lock timeout"):
+    with pytest.raises(MigrationFailed, match=r"app/002_b: .*lock timeout"):
         quick(fresh, source, timeout=0.5).migrate()
     reader.close()
 
@@ -220,6 +220,41 @@ def test_cockroachdb_by_a_stand_in(fresh, folder, monkeypatch):
 
     assert report.engine == "cockroachdb" and report.applied == ["app/001_a", "app/002_b"]
     assert Runner(url, [source]).migrate().state is State.CURRENT
+
+
+AGAIN = """
+import peewee as pw
+def migrate(migrator, database, *, fake=False):
+    migrator.sql("INSERT INTO tries VALUES (1)")
+    migrator.sql(
+        "DO $$ BEGIN IF nextval('tried') <= 3 THEN RAISE EXCEPTION 'restart transaction' USING ERRCODE = '40001'; "
+        "END IF; END $$"
+    )
+"""
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "cockroachdb"])
+@pytest.mark.parametrize("starts_at", [1, -100])
+def test_what_the_server_asks_to_begin_again_is_begun_again_a_few_times(fresh, folder, monkeypatch, scheme, starts_at):
+    """A sequence counts the tries, for no transaction undoes it; CockroachDB by its stand-in."""
+    monkeypatch.setattr(postgres, "OwnCockroach", StandIn)
+    place = rest_of(fresh.url)
+    url = f"{scheme}://{place if ':' in place else place.replace('/', ':5432/', 1)}"
+    setup = sql("CREATE TABLE tries (x INTEGER)", f"CREATE SEQUENCE tried MINVALUE -1000 START {starts_at}")
+    source = folder({"001_a": creates("A"), "002_setup": setup, "003_again": AGAIN})
+    servers.run("postgresql", fresh.url, "CREATE TABLE unrelated (x int)")
+
+    if starts_at > 0:
+        assert Runner(url, [source]).migrate().applied == ["app/001_a", "app/002_setup", "app/003_again"]
+        assert servers.run("postgresql", fresh.url, "SELECT x FROM tries") == [(1,)]
+        return
+    with pytest.raises(MigrationFailed, match="restart transaction") as failed:
+        Runner(url, [source]).migrate()
+    report = failed.value.report
+    assert (report.state, report.applied) == (State.LOCKED, ["app/001_a", "app/002_setup"])
+    assert report.pending == ("app/003_again",) and Runner(url, [source]).history(failed=True) == []
+    tried = servers.run("postgresql", fresh.url, "SELECT last_value - (-100) + 1 FROM tried")[0][0]
+    assert tried == runner.TRIES
 
 
 def test_a_deferred_database_is_refused():
