@@ -24,7 +24,7 @@ from framework_schema.databases import hide_password
 from framework_schema.errors import ConfigError, DatabaseError, MigrationFailed, NeedsWriting, SchemaError, Unreadable
 from framework_schema.inventory import Member, is_url, read_targets, shard
 from framework_schema.plan_cache import PlanCache
-from framework_schema.rehearsal import look, rehearse
+from framework_schema.rehearsal import Way, look, rehearse, way_to_read
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
 from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, collect, fingerprint, installed
@@ -305,8 +305,14 @@ def _empty(member: Member, state: State, **parts: Any) -> Report:
 
 
 def _migrate(task: Task) -> Report:
-    """Try with a connection that cannot write; only what has something to do is opened to be written."""
+    """Try with a connection that cannot write; only what has something to do is opened to be written.
+
+    A file in rollback mode with nothing beside it is not touched by reading, so that one connection does.
+    """
     runner = _runner(task)
+    path = runner.target.path
+    if path is not None and path.is_file() and way_to_read(path.resolve()) is Way.LOCKED:
+        return _run(task, runner)
     with suppress(NeedsWriting):
         return look(runner, partial(_run, task), copies=False)
     return _run(task, runner)

@@ -80,16 +80,17 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Proven:
-    """A run that two databases agreed on."""
+    """A run that two databases agreed on; ``before`` and ``after`` are the migrations applied then."""
 
     steps: tuple[Recorded, ...]
     report: Report
-    has_backup: bool
+    before: tuple[Migration, ...]
+    after: tuple[Migration, ...]
 
     @property
-    def keys(self) -> frozenset[str]:
-        """The migrations it applies."""
-        return frozenset(step.key for step in self.steps if step.outcome is not None)
+    def has_backup(self) -> bool:
+        """True when a copy was made first."""
+        return self.report.backup is not None
 
 
 @dataclass
@@ -98,7 +99,9 @@ class Recording:
 
     key: Any
     history: str
+    before: tuple[Migration, ...]
     steps: list[Recorded] = field(default_factory=list)
+    after: tuple[Migration, ...] = ()
     report: Report | None = None
 
     @contextmanager
@@ -150,16 +153,16 @@ class PlanCache:
             group = self._groups.get(key)
             return group.proven if group is not None and not group.is_hopeless else None
 
-    def record(self, key: Any, database: pw.Database, history: str) -> Recording | None:
+    def record(self, key: Any, database: pw.Database, history: str, before: tuple[Migration, ...]) -> Recording | None:
         """Return what to record the next run with, or None where that is of no use."""
         with self._lock:
             group = self._groups.get(key, _Group())
             wanted = group.proven is None and not group.is_hopeless
-        return Recording(key, history) if wanted and isinstance(database, WatchedDatabase) else None
+        return Recording(key, history, before) if wanted and isinstance(database, WatchedDatabase) else None
 
-    def add(self, recording: Recording, report: Report) -> None:
+    def add(self, recording: Recording, after: tuple[Migration, ...], report: Report) -> None:
         """Take over a run that went well; the second one of a group proves the first."""
-        recording.report = report
+        recording.after, recording.report = after, report
         with self._lock:
             group = self._groups.setdefault(recording.key, _Group())
             if group.first is None:
@@ -197,6 +200,11 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
         return None
     facts = tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in rows)
     return (master, facts, settings)
+
+
+def version_of(database: pw.Database) -> int:
+    """Return a number that another connection's commit changes, seen by this one."""
+    return int(database.execute_sql("PRAGMA data_version").fetchone()[0])
 
 
 def schema_of(database: pw.Database) -> int:
@@ -310,10 +318,12 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
     report = second.report
     if report is None or [s.key for s in first.steps] != [s.key for s in second.steps]:
         return None
+    if (first.before, first.after) != (second.before, second.after):
+        return None
     pairs = list(zip(first.steps, second.steps, strict=True))
     if any((a.schema, a.outcome, a.made) != (b.schema, b.outcome, b.made) for a, b in pairs):
         return None
     steps = tuple(a if a == b else replace(a, statements=None, why="it was not the same twice") for a, b in pairs)
     if not any(step.statements and step.outcome for step in steps):
         return None
-    return Proven(steps, report, report.backup is not None)
+    return Proven(steps, report, second.before, second.after)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -152,8 +152,12 @@ def violations(database: pw.SqliteDatabase) -> Counter[Violation]:
     """Count the rows that break each foreign key; ``after - before`` is what is new.
 
     Each table is checked for itself: one whose key cannot be checked, since
-    the parent's columns are not unique, hides no other's violations.
+    the parent's columns are not unique, hides no other's violations. That is
+    asked only when one question about all of them is not answered with none.
     """
+    with suppress(pw.OperationalError):
+        if not _rows(database, "SELECT 1 FROM pragma_foreign_key_check LIMIT 1"):
+            return Counter()
     return Counter(dict(pair for table in _table_names(database) for pair in _violations_of(database, table)))
 
 

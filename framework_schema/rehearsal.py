@@ -120,7 +120,7 @@ def way_to_read(path: Path) -> Way:
         return Way.COPIED
     try:
         with closing(sqlite3.connect(uri_of(path, "mode=ro&nolock=1"), uri=True)) as connection:
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+            connection.execute("PRAGMA schema_version").fetchone()  # reads the header, parses nothing
     except sqlite3.Error as error:
         if "readonly database" in str(error):
             return Way.COPIED

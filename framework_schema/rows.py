@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 import peewee as pw
@@ -30,7 +31,10 @@ def insert_missing(database: pw.Database, table: str, key_columns: Sequence[str]
     inserted = 0
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        inserted += _execute(database, _insert(table, key_columns, chunk))
+        columns = tuple(chunk[0])
+        sql = _insert(table, tuple(key_columns), columns, len(chunk), database.quote, database.param)
+        cursor = database.execute_sql(sql, [row[column] for row in chunk for column in columns])
+        inserted += int(database.rows_affected(cursor))
     return inserted
 
 
@@ -109,32 +113,25 @@ def moment(database: Any) -> Any:
     return database.execute_sql("SELECT CURRENT_TIMESTAMP").fetchone()[0]
 
 
-def _insert(table: str, key_columns: Sequence[str], rows: Sequence[Row]) -> pw.NodeList:
-    columns = list(rows[0])
-    same_key = [pw.Entity(table, column) == pw.Entity("new", column) for column in key_columns]
-    return pw.NodeList(
-        (
-            pw.SQL("INSERT INTO"),
-            pw.Entity(table),
-            pw.EnclosedNodeList([pw.Entity(column) for column in columns]),
-            pw.SQL("SELECT"),
-            pw.CommaNodeList([pw.Entity("new", column) for column in columns]),
-            pw.SQL("FROM"),
-            pw.NodeList([_select(row, columns) for row in rows], glue=" UNION ALL ", parens=True),
-            pw.SQL("AS"),
-            pw.Entity("new"),
-            pw.SQL("WHERE NOT EXISTS (SELECT 1 FROM"),
-            pw.Entity(table),
-            pw.SQL("WHERE"),
-            pw.NodeList(same_key, glue=" AND "),
-            pw.SQL(")"),
-        )
+@lru_cache(maxsize=64)
+def _insert(
+    table: str, key_columns: tuple[str, ...], columns: tuple[str, ...], count: int, quotes: str, param: str
+) -> str:
+    """Write the statement that inserts ``count`` rows; to have Peewee build it takes ten times as long as to run it."""
+    left, right = quotes[0], quotes[1]
+
+    def name(*parts: str) -> str:
+        return ".".join(f"{left}{part.replace(right, right * 2)}{right}" for part in parts)
+
+    first = "SELECT " + ", ".join(f"{param} AS {name(column)}" for column in columns)
+    other = "SELECT " + ", ".join([param] * len(columns))
+    rows = " UNION ALL ".join([first, *[other] * (count - 1)])
+    same_key = " AND ".join(f"{name(table, column)} = {name('new', column)}" for column in key_columns)
+    return (
+        f"INSERT INTO {name(table)} ({', '.join(map(name, columns))})"
+        f" SELECT {', '.join(name('new', column) for column in columns)} FROM ({rows}) AS {name('new')}"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {name(table)} WHERE {same_key})"
     )
-
-
-def _select(row: Row, columns: Sequence[str]) -> pw.NodeList:
-    values = [pw.NodeList((pw.Value(row[column]), pw.SQL("AS"), pw.Entity(column))) for column in columns]
-    return pw.NodeList((pw.SQL("SELECT"), pw.CommaNodeList(values)))
 
 
 def _delete(table: str, row: Row) -> pw.NodeList:

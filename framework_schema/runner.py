@@ -50,6 +50,7 @@ from framework_schema.plan_cache import (
     Recording,
     key_of,
     run_again,
+    version_of,
 )
 from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
@@ -425,7 +426,7 @@ class Runner:
                 self._refuse_early(found, order)
                 if found.leaves_nothing(order):
                     return self._current(found)
-            self._recording = None if done else self._begin_recording(database, order)
+            self._recording = None if done else self._begin_recording(database, order, found)
             self.dialect.check_health(database, self.target.name)
             self._back_up(database, found, order)
             found = self._prepare(database, found)
@@ -564,7 +565,8 @@ class Runner:
             error=error and f"{self.target.name}: {error}",
         )
         if self._recording is not None and self.plans is not None and is_proven:
-            self.plans.add(self._recording, replace(report, backup=None if self._backup is None else str(self._backup)))
+            made = None if self._backup is None else str(self._backup)
+            self.plans.add(self._recording, status.applied, replace(report, backup=made))
         return report
 
     def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
@@ -609,15 +611,18 @@ class Runner:
 
     def _repeated(self, database: pw.Database, order: Order) -> Report | None:
         """Migrate by the plan that two such databases agreed on; None when there is none, or on any doubt."""
+        if self.plans is None:
+            return None
+        seen = version_of(database)
         key = self._plan_key(database, order)
-        proven = None if key is None or self.plans is None else self.plans.proven(key)
-        if proven is None or self.plans is None:
+        proven = None if key is None else self.plans.proven(key)
+        if proven is None:
             return None
         self._require_writing()
         try:
             with self.dialect.exclusive(database, self.target.name):
-                if self._plan_key(database, order) != key:
-                    raise Doubt("another process was here")
+                if version_of(database) != seen:  # another process was here meanwhile
+                    return None
                 self.dialect.check_health(database, self.target.name)
                 if proven.has_backup:
                     self._make_backup(order.backup)
@@ -640,24 +645,21 @@ class Runner:
 
     def _run_again(self, database: pw.Database, order: Order, proven: Proven) -> tuple[StepResult, ...]:
         history = self._history(database)
-        rows = history.applied() if database.table_exists(history.table) else ()
-        known = self._known_here(rows)
-        before = compare(known.migrations, rows, known.sources).applied
 
         def script(migration: Migration, done: Sequence[Migration]) -> StepResult:
-            result = self._run(database, migration, orm_of((*before, *done), database), None)
+            result = self._run(database, migration, orm_of((*proven.before, *done), database), None)
             if result is None:
                 raise Doubt(f"{migration.key} is done already")
             return result
 
         def align() -> tuple[str, ...]:
-            expected = self.expected([m for m in known.migrations if m in before or m.key in proven.keys])
+            expected = self.expected(proven.after)
             alignment = self.dialect.aligned(database, expected, strict=False, repair=False)
             for event in alignment.events:
                 history.log(event)
             return alignment.done if not alignment.left else ("what rows forbid",)
 
-        return run_again(database, history, proven, known.by_key, script, align)
+        return run_again(database, history, proven, self.known.by_key, script, align)
 
     def _plan_key(self, database: pw.Database, order: Order) -> Any:
         """Return what a plan is proven for, or None where no plan is to be proven or used."""
@@ -675,9 +677,11 @@ class Runner:
         settings = (self.fingerprint, order, self.config, self.adopt_foreign, self.all_plugins)
         return key_of(database, self._history(database), settings)
 
-    def _begin_recording(self, database: pw.Database, order: Order) -> Recording | None:
+    def _begin_recording(self, database: pw.Database, order: Order, found: Found) -> Recording | None:
         key = self._plan_key(database, order)
-        return None if key is None or self.plans is None else self.plans.record(key, database, self.config.table)
+        if key is None or self.plans is None:
+            return None
+        return self.plans.record(key, database, self.config.table, found.status.applied)
 
     @contextmanager
     def _watched(self, database: pw.Database, what: str) -> Iterator[None]:

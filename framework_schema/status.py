@@ -57,6 +57,7 @@ def compare(
     unknown = [row for row in applied if row.key not in keys and row.source is not None]
     stray = [row for row in unknown if row.source in names]
     pending = tuple(m for m in known if m.key not in done)
+    reached = _newest([m for m in known if m.key in done])
     return Status(
         applied=tuple(m for m in known if m.key in done),
         pending=pending,
@@ -66,7 +67,7 @@ def compare(
         ahead=tuple(row for row in stray if row.success and _is_newer(row, newest)),
         orphaned=tuple(row for row in unknown if row.source not in names),
         legacy=tuple(row for row in applied if row.source is None),
-        out_of_order=tuple(m for m in pending if _is_late(m, known, done)),
+        out_of_order=tuple(m for m in pending if _is_late(m, reached)),
     )
 
 
@@ -87,6 +88,5 @@ def _is_newer(row: AppliedMigration, newest: Mapping[str, tuple[int, str]]) -> b
     return source in newest and order_of(name) > newest[source]
 
 
-def _is_late(migration: Migration, known: Sequence[Migration], done: Mapping[str, AppliedMigration]) -> bool:
-    place = order_of(migration.name)
-    return any(m.source == migration.source and m.key in done and order_of(m.name) > place for m in known)
+def _is_late(migration: Migration, reached: Mapping[str, tuple[int, str]]) -> bool:
+    return migration.source in reached and order_of(migration.name) < reached[migration.source]
