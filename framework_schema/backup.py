@@ -22,9 +22,8 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Collection as AnyOf
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -130,8 +129,11 @@ def _place(target: Target, config: Config) -> tuple[Path, str]:
         return target.path.absolute().parent / FOLDER, f"{target.path.name}."
     assert config.backup_dir is not None
     whole = str(target.path.absolute()) if target.path is not None else hide_password(target.url)
-    title = target.path.name if target.path is not None else re.sub(r"\W+", "_", str(target.database.database))
-    return Path(config.backup_dir), f"{title}.{hashlib.sha256(whole.encode()).hexdigest()[:8]}."
+    return Path(config.backup_dir), f"{_title(target)}.{hashlib.sha256(whole.encode()).hexdigest()[:8]}."
+
+
+def _title(target: Target) -> str:
+    return target.path.name if target.path is not None else re.sub(r"\W+", "_", str(target.database.database))
 
 
 def _is_ours(name: str, stem: str) -> bool:
@@ -163,7 +165,7 @@ def make(target: Target, config: Config, into: str | os.PathLike[str] | None = N
     if into is not None and not folder.is_dir():
         file = folder
     else:
-        stem = stem or f"{target.path.name if target.path else target.engine}."
+        stem = stem or f"{_title(target)}."
         file = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
     with _failing(target):
         _clean(file.parent, stem or file.name)
@@ -183,7 +185,9 @@ def _make_folder(target: Target, folder: Path) -> None:
 def _maker(target: Target) -> Callable[[Target, Path], None]:
     if target.engine == "sqlite":
         return copy_sqlite
-    return dump_postgres if target.engine.startswith("postgres") else dump_mysql
+    from framework_schema.server_backup import dump
+
+    return dump
 
 
 @contextmanager
@@ -353,22 +357,25 @@ def _require_room(target: Target, database: pw.SqliteDatabase, folder: Path) -> 
 
 
 def restore(target: Target, file: str | os.PathLike[str], config: Config, record: Record) -> Path | None:
-    """Put the content of a backup in the place of a SQLite database's, and return a copy of what was there.
+    """Put the content of a backup in the place of the database's, and return a copy of what was there.
 
-    The backup is checked and copied first, and ``record`` is called with that
-    copy, so that the rows and their record arrive together. It goes through
-    SQLite into the live file, in one transaction: connections that are open
-    see the old database or the new one, and a kill leaves one of the two.
-    Nobody writes between the copy that is kept and the replacement.
+    On servers see ``server_backup.restore``. A SQLite backup is checked and
+    copied first, and ``record`` is called with that copy, so that the rows and
+    their record arrive together. It goes through SQLite into the live file, in
+    one transaction: connections that are open see the old database or the new
+    one, and a kill leaves one of the two. Nobody writes between the copy that is
+    kept and the replacement.
 
     Raises ``Unreadable`` for a backup that cannot be trusted, ``Locked`` when
     others do not let go within the timeout. Nothing was changed then.
     """
-    if target.engine != "sqlite" or target.path is None:
-        raise BackupFailed(target.name, "restore is for SQLite files", _server_remedy(target, file))
     source = Path(file)
     if not source.is_file():
         raise Unreadable(str(source), "there is no such backup", "See the folder of the backups.")
+    if target.engine != "sqlite":
+        return _restore_server(target, source, config, record)
+    if target.path is None:
+        raise BackupFailed(target.name, "restore is for files with a path", "Name a file.")
     if target.path.exists() and source.samefile(target.path):
         raise BackupFailed(target.name, "it cannot be restored from itself", "Name a backup.")
     failing = _failing(target, "the backup could not be restored")
@@ -381,6 +388,23 @@ def restore(target: Target, file: str | os.PathLike[str], config: Config, record
         with _prepared(target, source, folder, stem, lambda copy: record(copy, kept)) as backup:
             _replace(target, backup, kept)
     return kept
+
+
+def _restore_server(target: Target, source: Path, config: Config, record: Record) -> Path | None:
+    from framework_schema.server_backup import dump, restore
+
+    folder, stem = _place(target, config)
+    kept = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
+
+    def keep() -> Path:
+        _make_folder(target, folder)
+        _clean(folder, stem)
+        with _written(target, kept) as partial:
+            dump(target, partial)
+        return kept
+
+    with _failing(target, "the backup could not be restored"):
+        return restore(target, source, keep, record)
 
 
 @contextmanager
@@ -488,67 +512,3 @@ def _patience(target: Target) -> Callable[[int, int, int], None]:
             )
 
     return wait
-
-
-# Servers
-
-
-def dump_postgres(target: Target, partial: Path) -> None:
-    """Write a dump in pg_dump's own format, and let pg_restore read its list."""
-    params: Mapping[str, Any] = target.database.connect_params
-    environment = {
-        "PGHOST": params.get("host"),
-        "PGPORT": params.get("port"),
-        "PGUSER": params.get("user"),
-        "PGPASSWORD": params.get("password"),
-    }
-    tool = _tool(target, "pg_dump")
-    _run(
-        target,
-        [tool, "--format=custom", "--no-password", f"--file={partial}", str(target.database.database)],
-        environment,
-    )
-    _run(target, [_tool(target, "pg_restore"), "--list", str(partial)], {})
-
-
-def dump_mysql(target: Target, partial: Path) -> None:
-    """Write a dump as SQL; its last line says that it is whole."""
-    params: Mapping[str, Any] = target.database.connect_params
-    options = {"host": params.get("host"), "port": params.get("port"), "user": params.get("user")}
-    command = [_tool(target, "mariadb-dump", "mysqldump"), "--single-transaction", "--routines", "--events"]
-    command += [f"--{name}={value}" for name, value in options.items() if value is not None]
-    command += [f"--result-file={partial}", str(target.database.database)]
-    _run(target, command, {"MYSQL_PWD": params.get("password") or params.get("passwd")})
-    with partial.open("rb") as dump:
-        dump.seek(max(partial.stat().st_size - 200, 0))
-        if b"-- Dump completed" not in dump.read():
-            raise BackupFailed(target.name, "the dump is cut off", "Check the disk, then try again.")
-
-
-def _tool(target: Target, *names: str) -> str:
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    raise BackupFailed(
-        target.name,
-        f"{' or '.join(names)} is not installed, so that no backup can be made here",
-        "Install it, or make the backup the way your server's operator does and run with --no-backup.",
-    )
-
-
-def _run(target: Target, command: Sequence[str], environment: Mapping[str, Any]) -> None:
-    """Run a server's tool; passwords go by its environment, which other users cannot see."""
-    given = {name: str(value) for name, value in environment.items() if value is not None}
-    done = subprocess.run(command, env=os.environ | given, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        said = hide_password(lines[-1] if lines else "no message")
-        raise BackupFailed(target.name, f"{Path(command[0]).name} failed: {said}", "Mend that and try again.")
-
-
-def _server_remedy(target: Target, file: str | os.PathLike[str]) -> str:
-    if target.engine.startswith("postgres"):
-        return f"Use the server's tool: pg_restore --clean --if-exists --single-transaction --dbname=NAME {file}"
-    if target.engine == "sqlite":
-        return "Name a file."
-    return f"Use the server's tool: mariadb NAME < {file}"

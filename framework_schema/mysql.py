@@ -326,11 +326,18 @@ class Journal:
     def _read(self) -> None:
         with self._unwatched():
             table = my_quote(self.events)
+            ended, how = self.database.execute_sql(
+                f"SELECT id, kind FROM {table} WHERE migration_name = %s AND outcome = 'ok' AND kind <> 'progress' "
+                "AND kind <> 'verified' UNION SELECT 0, '' ORDER BY id DESC LIMIT 1",
+                (self.key,),
+            ).fetchone()
+            if how in ("applied", "adopted", "imported"):
+                # It is undone now. What an earlier attempt undid, alignment has made again since, if it ran.
+                remade = f"SELECT COALESCE(MAX(id), 0) FROM {table} WHERE kind = 'aligned' AND outcome = 'ok'"
+                ended = max(ended, self.database.execute_sql(remade).fetchone()[0])
             rows = self.database.execute_sql(
-                f"SELECT detail FROM {table} WHERE kind = 'progress' AND migration_name = %s AND id > "
-                f"(SELECT COALESCE(MAX(id), 0) FROM {table} WHERE migration_name = %s AND outcome = 'ok' "
-                "AND kind <> 'progress') ORDER BY id",
-                (self.key, self.key),
+                f"SELECT detail FROM {table} WHERE kind = 'progress' AND migration_name = %s AND id > %s ORDER BY id",
+                (self.key, ended),
             ).fetchall()
         for (detail,) in rows:
             found = json.loads(detail)

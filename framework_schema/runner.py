@@ -236,7 +236,7 @@ class Runner:
 
         def record(database: pw.Database, kept: Path | None) -> None:
             history = self._history(database)
-            with database.atomic("IMMEDIATE"):
+            with database.atomic(*(("IMMEDIATE",) if self.target.engine == "sqlite" else ())):
                 history.exists(self.target.name)
                 history.ensure_tables()
                 history.log(Event("restored", detail=f"from {file}" + (f"; it replaced {kept}" if kept else "")))

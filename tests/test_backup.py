@@ -505,55 +505,16 @@ def test_every_write_of_others_is_in_the_copy_that_is_kept_or_in_the_database(fi
 # Servers
 
 
-class Server(SimpleNamespace):
-    """A target of a server's, as far as a dump needs one."""
-
-
-def server(engine, folder=None):
-    params = {"host": "db", "port": 5433, "user": "me", "password": "s3cret"}
-    database = SimpleNamespace(database="brewery", connect_params=params)
-    url = f"{engine}://me:s3cret@db/brewery"
-    return Server(name="brewery", url=url, engine=engine, path=None, database=database, borrowed=False)
-
-
-@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
-def test_a_server_without_its_tool_is_told_what_to_install(tmp_path, monkeypatch, engine):
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:s3cret@127.0.0.1:1/brewery", "mariadb://me:s3cret@127.0.0.1:1/brewery"]
+)
+def test_a_server_without_its_tool_is_told_what_to_install(tmp_path, monkeypatch, url):
     monkeypatch.setenv("PATH", str(tmp_path))
+    pytest.importorskip("psycopg")
+    pytest.importorskip("pymysql")
 
     with pytest.raises(BackupFailed, match=r"dump.* is not installed") as caught:
-        backup.make(server(engine), Config(backup_dir=str(tmp_path / "backups")))
+        backup.make(open_target(url), Config(backup_dir=str(tmp_path / "backups")))
 
     assert "s3cret" not in str(caught.value)
     assert list((tmp_path / "backups").iterdir()) == []
-
-
-@pytest.mark.parametrize(("engine", "tool"), [("postgresql", "pg_dump"), ("mysql", "mariadb-dump")])
-@pytest.mark.parametrize("goes", ["well", "wrong"])
-def test_a_server_is_dumped_by_its_own_tool_with_the_password_out_of_sight(tmp_path, monkeypatch, engine, tool, goes):
-    program = tmp_path / tool
-    program.write_text(
-        f"#!{sys.executable}\nimport os, sys\n"
-        "password = os.environ.get('PGPASSWORD') or os.environ.get('MYSQL_PWD')\n"
-        "open(os.environ['SEEN'], 'w').write(repr((sys.argv, password)))\n"
-        "file = next(a.split('=', 1)[1] for a in sys.argv if a.startswith(('--file=', '--result-file=')))\n"
-        f"open(file, 'w').write('all -- Dump completed')\n{'sys.exit(3)' if goes == 'wrong' else ''}\n"
-    )
-    (tmp_path / "pg_restore").write_text("#!/bin/sh\n")
-    for name in (tool, "pg_restore"):
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
-    settings = Config(backup_dir=str(tmp_path / "backups"))
-
-    if goes == "wrong":
-        with pytest.raises(BackupFailed, match=f"{tool} failed"):
-            backup.make(server(engine), settings)
-        assert list((tmp_path / "backups").iterdir()) == []
-        return
-    made = backup.make(server(engine), settings)
-
-    argv, password = eval((tmp_path / "seen").read_text())
-    assert password == "s3cret"
-    assert "s3cret" not in " ".join(argv)
-    assert argv[-1] == "brewery"
-    assert oct(made.stat().st_mode & 0o777) == "0o600"
