@@ -17,6 +17,7 @@ from hashlib import sha256
 
 from framework_schema._version import __version__
 from framework_schema.plugins import are_installed
+from framework_schema.script_files import read_scripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,22 +52,9 @@ def fingerprint() -> str:
     """Hash the framework's scripts, as ``sources.fingerprint`` does."""
     digest = sha256(__version__.encode())
     digest.update(b"framework ()")
-    for name, content in scripts(_folder()):
+    for name, _, content in read_scripts(_folder()):
         digest.update(f"{name} {len(content)} ".encode() + content)
     return digest.hexdigest()[:32]
-
-
-def scripts(folder: str) -> Iterator[tuple[str, bytes]]:
-    """Read the scripts of a folder, in the order of their names."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, ending = os.path.splitext(entry.name)
-            if ending == ".py" and stem not in ("__init__", "conf") and entry.is_file():
-                found.append((os.fsencode(stem).decode("utf-8", "replace"), entry.path))
-    for name, path in sorted(found):
-        with open(path, "rb") as file:
-            yield name, file.read()
 
 
 class _NotCurrent(Exception):

@@ -17,6 +17,7 @@ from framework_schema import plugins
 from framework_schema._version import __version__
 from framework_schema.errors import SourceError
 from framework_schema.migration import NAME, Migration, Style, order_of, read_needs
+from framework_schema.script_files import read_scripts
 
 GROUP = "framework_schema.migrations"
 """Entry point group in which a downstream package registers its scripts' package."""
@@ -249,7 +250,7 @@ def fingerprint(sources: Iterable[Source]) -> str | None:
     try:
         for source in sources:
             digest.update(f"{source.name} {source.depends_on}".encode())
-            for migration in sorted(source.files(), key=lambda migration: migration.name):
+            for migration in source.files():
                 digest.update(f"{migration.name} {len(migration.content)} ".encode() + migration.content)
     except SourceError:
         return None
@@ -268,25 +269,18 @@ def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
 def _scripts_in(folder: Path, source: str) -> Iterator[Migration]:
     if not folder.is_dir():
         raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
-    for path in sorted(folder.glob("*.py"), key=lambda path: order_of(path.stem)):
-        if path.stem not in ("__init__", "conf") and path.is_file():
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                problem = f"{path} cannot be read ({error.strerror})"
-                raise SourceError(source, problem, "Give this user permission to read it.") from error
-            yield _migration(source, _name_of(path), content, path)
+    try:
+        for name, path, content in read_scripts(os.fspath(folder)):
+            yield _migration(source, name, content, path)
+    except OSError as error:
+        problem = f"{error.filename} cannot be read ({error.strerror})"
+        raise SourceError(source, problem, "Give this user permission to read it.") from error
 
 
 @lru_cache(maxsize=1024)
-def _migration(source: str, name: str, content: bytes, path: Path) -> Migration:
+def _migration(source: str, name: str, content: bytes, path: str) -> Migration:
     """Return one value for one script, so that it is parsed and compiled once in a process."""
-    return Migration(source, name, content, path)
-
-
-def _name_of(path: Path) -> str:
-    """Return a script's name as UTF-8 whatever the locale says: the history holds it."""
-    return os.fsencode(path.stem).decode("utf-8", "replace")
+    return Migration(source, name, content, Path(path))
 
 
 def _usable(migrations: Iterable[Migration], notes: list[str]) -> Scripts:

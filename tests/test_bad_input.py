@@ -227,11 +227,13 @@ def shared():
 
 AS_NOBODY = f"""
 import os, sys
+from framework_schema.config import Config
 from framework_schema.errors import SchemaError
 from framework_schema.runner import Runner
 from framework_schema.sources import Folder
 path, scripts = sys.argv[1:]
-Runner(os.path.join(os.path.dirname(path), "warm.db"), [Folder(scripts)]).migrate()
+warm = Runner(os.path.join(os.path.dirname(path), "warm.db"), [Folder(scripts)], config=Config(template=False))
+warm.migrate()  # imports what nobody may not read
 sources = [Folder(scripts)]
 Runner(path, sources, create=False).known
 if os.geteuid() == 0:

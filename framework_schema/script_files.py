@@ -1,0 +1,26 @@
+"""The script files of a folder, read with nothing but ``os``: most starts of a process need only their hash."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO_SCRIPTS = ("__init__", "conf")
+
+
+def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
+    """Yield name, path and content of each script, in the order of their names.
+
+    A name is UTF-8 whatever the locale says, for the history holds it. Raises
+    ``OSError`` for a folder or file that cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name[:-3] for entry in entries if entry.name.endswith(".py") and entry.is_file()]
+    found = sorted((os.fsencode(name).decode("utf-8", "replace"), name) for name in names if name not in NO_SCRIPTS)
+    for name, stem in found:
+        path = os.path.join(folder, f"{stem}.py")
+        with open(path, "rb") as file:
+            yield name, path, file.read()
