@@ -38,9 +38,10 @@ HINDRANCES = {"40001": Hindrance.CONFLICT, "40P01": Hindrance.CONFLICT, LOCKED_O
 """What others do to us: serialization failure, deadlock, lock not available. CockroachDB asks with 40001 to try again
 (https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference)."""
 
+PROTOCOL_VIOLATION = "08P01"
+NO_TRANSACTION = "a proxy between us and PostgreSQL allows no transactions (pgbouncer in statement mode)"
 NO_SESSION = (
-    "a proxy between us and PostgreSQL hands statements of one connection to several servers (pgbouncer in"
-    " transaction or statement mode), so that no lock holds"
+    "a proxy between us and PostgreSQL hands statements of one connection to several servers, so that no lock holds"
 )
 DIRECTLY = "Give the URL of the server itself, or of a pool in session mode, for migrations."
 
@@ -76,7 +77,12 @@ class RunTransaction(pw._transaction):
         return type(self)(self.db, self.check)
 
     def _begin(self) -> None:
-        self.db.begin()
+        try:
+            self.db.begin()
+        except pw.PeeweeException as error:
+            if _code(error) != PROTOCOL_VIOLATION:
+                raise
+            raise Unreadable(str(self.db.database), NO_TRANSACTION, DIRECTLY) from error
         try:
             self.db.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
             self.check()
@@ -336,10 +342,15 @@ def _is_pooled(database: pw.Database) -> bool:
 
 
 def _take(database: pw.Database, name: str, half: int, function: str) -> None:
-    """Take the lock, or raise ``Locked`` with who has it when the connection's wait is over."""
+    """Take the lock, or raise ``Locked`` with who has it when the connection's wait is over.
+
+    The statement has no parameters: with some it would leave a portal, and so
+    a snapshot, open until the next one, and CREATE INDEX CONCURRENTLY of who
+    has the lock would wait for us as we wait for it.
+    """
 
     def is_taken() -> bool:
-        return bool(_one(database, f"SELECT {function}(%s, %s)", LOCK_CLASS, half))
+        return bool(_one(database, f"SELECT {function}({LOCK_CLASS}, {half})"))
 
     if not poll(is_taken, _wait(database)):
         raise Locked(name, _holder(database, half), "Try again when it is done, or wait longer (--timeout).")

@@ -95,5 +95,10 @@ def python():
 def pytest_collection_modifyitems(items):
     """Keep the tests on database servers in one worker: what is on a server is seen by all."""
     for item in items:
-        if item.path.parent.name == "contract" or item.path.stem in ("test_mysql", "test_postgres", "test_transfer"):
+        if item.path.parent.name == "contract" or item.path.stem in (
+            "test_mysql",
+            "test_pgbouncer",
+            "test_postgres",
+            "test_transfer",
+        ):
             item.add_marker(pytest.mark.xdist_group("servers"))
