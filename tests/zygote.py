@@ -18,10 +18,12 @@ import json, os, signal, sys, tempfile, time
 import peewee as pw
 from framework_schema.config import Config
 from framework_schema.runner import Runner
-from framework_schema.sources import Folder
+from framework_schema.sources import Folder, installed
 from framework_schema.transfer import copy
 
 def sources(given):
+    if given.get("as_app"):
+        return (*installed(), Folder(given["folder"], "app", ("framework",)))
     return [Folder(given["folder"])] if given["folder"] else None
 
 def runner(target, given):

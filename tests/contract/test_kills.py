@@ -80,8 +80,8 @@ SCRIPTS = {
             class Meta:
                 table_name = "Extra"
         Parent = migrator.orm["Parent"]
-        for name, in Parent.select(Parent.name).order_by(Parent.id).tuples():
-            Extra.insert(name=name).execute()
+        for number, name in Parent.select(Parent.id, Parent.name).tuples():
+            Extra.insert(id=number, name=name).execute()
         """,
         rollback="migrator.remove_model('Extra')",
     ),
