@@ -2,7 +2,8 @@
 
 ``kill_after`` is how many seconds a child lives; ``kill_at`` the number of the
 statement, commits counted, with which it ends: an even number before it is
-sent, an odd one when its answer has come.
+sent, an odd one when its answer has come. ``disk`` is what ``disk_fails`` of
+failing_disk.c gets, where that is loaded.
 """
 
 import json
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 TEXT = '''
-import json, os, signal, sys, tempfile, time
+import ctypes, json, os, signal, sys, tempfile, time
 import peewee as pw
 from framework_schema.config import Config
 from framework_schema.runner import Runner
@@ -80,11 +81,16 @@ for line in sys.stdin:
             os.close(write)
             os.read(read, 1)
             statements = end_at(given["kill_at"])
+            if given.get("disk"):
+                disk = ctypes.CDLL(None)
+                statements = disk.disk_calls
+                disk.disk_fails(*given["disk"])
             try:
                 told = ACTIONS[given["action"]](target, given)
                 os.write(told_write, str(statements()).encode())
                 os._exit(0 if was_wanted(given["action"], told) else 5)
             except BaseException as error:
+                os.write(told_write, f"{statements()} {error!r}"[:4000].encode())
                 print(repr(error), file=sys.stderr, flush=True)
                 os._exit(4)
         children.append(pid)
@@ -97,22 +103,24 @@ for line in sys.stdin:
         for pid in children:
             os.kill(pid, signal.SIGKILL)
     ends = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
-    statements = int((os.read(told_read, 20) or b"0").split()[0]) if len(children) == 1 else 0
+    statements, _, said = os.read(told_read, 4100).decode(errors="replace").partition(" ")
     os.close(told_read)
-    print(json.dumps([ends, time.perf_counter() - started, statements]), flush=True)
+    seconds = time.perf_counter() - started
+    print(json.dumps([ends, seconds, int(statements) if len(children) == 1 and statements else 0, said]), flush=True)
 '''
 
 
 @contextmanager
-def started():
+def started(**environment):
     """Give a function that lets children do an action on targets, and returns their exit codes and the seconds.
 
-    One child alone tells the number of its statements, doubled, as well.
+    One child alone tells the number of its statements, doubled, or of its calls to the disk, and its error as well.
     """
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
     command = [sys.executable, "-c", TEXT]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, env=os.environ | environment, text=True) as process:
 
         def run(action, *targets, kill_after=None, kill_at=None, folder=None, settings=None, **more):
             given = {

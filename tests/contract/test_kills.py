@@ -196,7 +196,7 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(processes, server, f
     with servers.Fresh(server.name) as place:
         engine = fresh(place)
         before = content(engine, source)
-        ends, seconds, statements = do(engine)
+        ends, seconds, statements, _ = do(engine)
         assert ends == [0]
         after = content(engine, source)
         assert before != after
@@ -245,7 +245,7 @@ def test_a_killed_backup_leaves_no_half_and_the_next_is_whole(processes, server,
     filled(server, folder)
     source = folder(HEAD, of="head")
     settings = {"backup_dir": str(tmp_path / "copies"), "backup_keep": 2}
-    ends, seconds, _ = processes("backup", server.url, folder=source.path, settings=settings)
+    ends, seconds, *_ = processes("backup", server.url, folder=source.path, settings=settings)
     assert ends == [0]
     dice, seen = random.Random(server.name), Counter()
     while seen["killed"] < KILLS and seen["too late"] < 3 * KILLS + 10:
@@ -309,7 +309,7 @@ def test_a_killed_copy_is_gone_on_with_and_every_row_is_in_the_target_or_the_rej
 
     with place(0) as made:
         engine = target("whole", made)
-        ends, seconds, statements = do(engine)
+        ends, seconds, statements, _ = do(engine)
         assert ends == [0]
         after, out = content(engine, source), refused()
         assert bool(out) == (way == "to")
