@@ -16,6 +16,7 @@ from framework_schema.rebuild import RebuildFailed, rebuild_table
 from framework_schema.repair import repairs, run_repair
 from framework_schema.reshape import Reshaping, reshapings
 from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.wording import trace
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def _rebuild(database: pw.SqliteDatabase, reshaping: Reshaping, left: tuple[Left
             if reshaping.new_sql:
                 rebuild_table(database, reshaping.table, reshaping.new_sql, allow_conversion=reshaping.converts)
     except RebuildFailed as error:
-        logger.debug("rebuild failed", exc_info=True)
+        logger.debug("rebuild failed\n%s", trace(error))
         failed = Left(reshaping.table, f"rebuild: {error.problem}", 0, "", "rebuild", reshaping.table)
         return Alignment((), (Event("aligned", "failed", detail=what, error=str(error)),), (*left, failed))
     detail = f"{what}: {reshaping.new_sql}" if reshaping.new_sql else what

@@ -789,6 +789,7 @@ def errors_told(options: Options) -> Iterator[None]:
     import logging
 
     from framework_schema.errors import ConfigError, PlanRefused, SchemaError, SourceError
+    from framework_schema.wording import printable, trace
 
     if options.verbose > 1:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
@@ -796,6 +797,6 @@ def errors_told(options: Options) -> Iterator[None]:
         yield
     except SchemaError as error:
         if options.verbose:
-            logging.getLogger(__name__).exception("failed")
-        click.echo(f"Error: {error}", err=True)
+            logging.getLogger(__name__).error("failed\n%s", trace(error))
+        click.echo(f"Error: {printable(str(error))}", err=True)
         raise SystemExit(USAGE if isinstance(error, ConfigError | SourceError | PlanRefused) else FAILED) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from framework_schema.databases import hide_password
 from framework_schema.report import Report, State
+from framework_schema.wording import printable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -94,11 +95,6 @@ def screen(*, as_json: bool = False, quiet: bool = False, verbose: int = 0, colo
 def show_json(to: Screen, value: dict[str, Any]) -> None:
     """Write one JSON object, as ASCII, so that no name can break a terminal or a pipe."""
     to.say(json.dumps(value, indent=2, default=str))
-
-
-def printable(text: str) -> str:
-    """Write control characters visibly, so that a name stays on its line and colours nothing."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 # The fleet
@@ -206,7 +202,8 @@ def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
     common = {*_common_notes(report), *report.problems}
     for item in report.reports if len(report.reports) <= MANY or to.verbose else ():
         for left in item.left:
-            to.say(f"left: {printable(item.name)}: {left['what']}, {left['rows']} rows against it: {left['query']}")
+            rule = f"{left['what']}, {left['rows']} rows against it: {left['query']}"
+            to.say(f"left: {printable(item.name)}: {printable(rule)}")
         for difference in item.drift if report.command == "check" else ():
             to.say(f"drift: {printable(item.name)}: {printable(str(difference['text']))}")
         for note in item.notes:

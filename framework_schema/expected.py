@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema.databases import hide_password
 from framework_schema.dialects import Scratch, for_database, memory
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
 from framework_schema.snapshot import Snapshot
+from framework_schema.wording import say
 
 if TYPE_CHECKING:  # brings peewee_migrate, which only a run needs
     from framework_schema.migrator import LazyOrm, type_of_model
@@ -66,9 +66,10 @@ def call(
 
 def describe(error: BaseException, step: Migration) -> str:
     """Say what failed and on which line of the script, without the values of any row."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(step.path)]
+    frames = [frame for link in (error.__cause__, error) if link for frame in traceback.extract_tb(link.__traceback__)]
+    lines = [frame.lineno for frame in frames if frame.filename == str(step.path)]
     where = f" ({step.path.name}, line {lines[-1]})" if lines else ""
-    return hide_password(f"{type(error).__name__}: {error}{where}")
+    return say(error) + where
 
 
 def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:

@@ -29,6 +29,7 @@ from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
 from framework_schema.report import Outcome, Report, State
+from framework_schema.wording import printable, say, trace
 
 if TYPE_CHECKING:
     from framework_schema.runner import Runner
@@ -274,7 +275,7 @@ class FirstRequest:
         return config.on_error == "unavailable" or not self._has_failed
 
     def _fail(self, error: Exception, config: Config, runner: Runner | None) -> Response | None:
-        logger.debug("auto-migration failed", exc_info=error)
+        logger.debug("auto-migration failed\n%s", trace(error))
         seconds = min(error.seconds if isinstance(error, FailedBefore) else config.retry_after, DAY)
         self._not_before, self._has_failed = time.monotonic() + seconds, True
         serves = "serves on without it" if config.on_error == "continue" else "answers 503"
@@ -296,7 +297,7 @@ class FirstRequest:
         """Log a warning, but not again and again for the same causes."""
         causes = causes or frozenset([text])
         is_news = not causes <= self._said
-        logger.log(logging.WARNING if is_news else logging.DEBUG, "%s", hide_password(text))
+        logger.log(logging.WARNING if is_news else logging.DEBUG, "%s", printable(hide_password(text)))
         self._said = causes if is_news else self._said
 
     def _finish(self) -> None:
@@ -382,7 +383,7 @@ def _told(error: Exception, runner: Runner | None) -> str:
     if isinstance(error, SchemaError):
         return str(error)
     name = "" if runner is None else f"{runner.target.name}: "
-    return f"{name}{type(error).__name__}: {error}."
+    return f"{name}{say(error)}."
 
 
 def _unavailable(seconds: float) -> Response:

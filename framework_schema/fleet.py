@@ -29,6 +29,7 @@ from framework_schema.report import Report, State
 from framework_schema.runner import Runner
 from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, collect, fingerprint, installed
 from framework_schema.watched import watched
+from framework_schema.wording import say, trace
 
 logger = logging.getLogger(__name__)
 
@@ -288,8 +289,8 @@ def _told(member: Member, work: Callable[[], Report]) -> Report:
         text = f"{member.name}: it cannot be reached ({error.strerror or error}). Nothing was changed."
         report = _refused(member, State.UNREADABLE, error, f"{text} Check its path and permissions.")
     except Exception as error:
-        logger.debug("%s: unexpected", member.name, exc_info=True)
-        report = _refused(member, State.FAILED, error, f"{member.name}: {type(error).__name__}: {error}")
+        logger.debug("%s: unexpected\n%s", member.name, trace(error))
+        report = _refused(member, State.FAILED, error, f"{member.name}: {say(error)}")
     spent = round((time.perf_counter() - started) * 1000)
     return replace(report, name=member.name, duration_ms=spent)
 

@@ -28,6 +28,7 @@ from framework_schema.server import (
 )
 from framework_schema.server_ddl import MysqlGrammar
 from framework_schema.server_snapshot import MysqlReader, my_quote
+from framework_schema.wording import say
 
 SCRATCH = "framework_schema_scratch_"
 COMMITS = re.compile(
@@ -310,7 +311,7 @@ class Journal:
         shown = "; ".join(self.stands[-5:])
         more = f" and {len(self.stands) - 5} before" if len(self.stands) > 5 else ""
         return (
-            f"{type(error).__name__}: {error}. MariaDB and MySQL cannot undo DDL, so this stands: {shown}{more}."
+            f"{say(error)}. MariaDB and MySQL cannot undo DDL, so this stands: {shown}{more}."
             " The data written after it was undone; the next run goes on from there"
         )
 

@@ -16,6 +16,7 @@ from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, StepResult
 from framework_schema.snapshot import Snapshot
+from framework_schema.wording import trace
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def undo(
     except TransactionLost:
         raise
     except (Exception, SystemExit) as error:
-        logger.debug("rollback of %s failed", step.key, exc_info=True)
+        logger.debug("rollback of %s failed\n%s", step.key, trace(error))
         reason, spent = describe(error, step), _since(started)
         history.log(Event("rolled back", "failed", step.key, error=reason, duration_ms=spent))
         return StepResult(step.key, Outcome.FAILED, spent, reason)

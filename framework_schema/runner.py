@@ -61,6 +61,7 @@ from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect
 from framework_schema.status import Status, compare
 from framework_schema.template import Template
 from framework_schema.watched import Tape
+from framework_schema.wording import trace
 
 if TYPE_CHECKING:
     from framework_schema.migrator import LazyOrm
@@ -509,7 +510,7 @@ class Runner:
             reason = describe(error, step)
             if step.atomic and self.dialect.hindrance(error) is not None:
                 raise Hindered(step.key, reason) from error
-            logger.debug("%s: %s failed", self.target.name, step.key, exc_info=True)
+            logger.debug("%s: %s failed\n%s", self.target.name, step.key, trace(error))
             history.record(step.key, error=reason, duration_ms=_since(started))
             history.log(
                 Event(

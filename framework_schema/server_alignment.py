@@ -17,6 +17,7 @@ from framework_schema.history import Event
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
 from framework_schema.snapshot import Column, ForeignKey, Index, Snapshot
+from framework_schema.wording import say, trace
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +98,9 @@ class ServerAlignment:
             except (pw.IntegrityError, pw.DataError, pw.ProgrammingError, pw.OperationalError) as error:
                 if not careful or self.is_hindered(error):
                     raise
-                logger.debug("%s: %s failed", step.table, step.what, exc_info=True)
-                left.append(Left(step.table, f"{step.what}: {error}", 0, step.rule or "", step.kind, step.name))
-                events.append(Event("aligned", "failed", detail=step.what, error=str(error)))
+                logger.debug("%s: %s failed\n%s", step.table, step.what, trace(error))
+                left.append(Left(step.table, f"{step.what}: {say(error)}", 0, step.rule or "", step.kind, step.name))
+                events.append(Event("aligned", "failed", detail=step.what, error=say(error)))
                 continue
             if rows:
                 left.append(Left(step.table, step.what, rows, step.rule or "", step.kind, step.name))
