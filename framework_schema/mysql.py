@@ -15,7 +15,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
-from framework_schema.errors import Locked, SchemaError
+from framework_schema.errors import Locked, SchemaError, Unreadable
 from framework_schema.server import (
     LOCK_WAIT,
     PAUSE,
@@ -37,6 +37,13 @@ COMMITS = re.compile(
     re.I,
 )
 """Statements that commit what went before: https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/"""
+
+DENIED = {1044, 1045, 1142, 1227}
+NO_SCRATCH = (
+    "its user may make no database, and what the scripts define is found by running them in an empty one, which is"
+    " dropped afterwards"
+)
+ALLOW = "Let an administrator run: GRANT ALL ON `framework\\_schema\\_scratch\\_%`.* TO the user."
 
 LOCK_TIMEOUT = 1205
 HINDRANCES = {1213: Hindrance.CONFLICT, LOCK_TIMEOUT: Hindrance.LOCK}
@@ -183,7 +190,12 @@ class MysqlDialect(ServerDialect):
             charset, collation = made.execute_sql("SELECT @@character_set_database, @@collation_database").fetchone()
             _sweep(made)
             made.execute_sql("SELECT GET_LOCK(%s, 0)", (name,))
-            made.execute_sql(f"CREATE DATABASE {my_quote(name)} CHARACTER SET {charset} COLLATE {collation}")
+            try:
+                made.execute_sql(f"CREATE DATABASE {my_quote(name)} CHARACTER SET {charset} COLLATE {collation}")
+            except pw.DatabaseError as error:
+                if _number(error) not in DENIED:
+                    raise
+                raise Unreadable(str(database.database), NO_SCRATCH, ALLOW) from error
             try:
                 made.execute_sql(f"USE {my_quote(name)}")
                 yield made

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from framework_schema.errors import PlanRefused
-from framework_schema.migration import NAME, Migration, order_of
+from framework_schema.migration import NAME, Migration, Style, order_of
 from framework_schema.sources import Collection
 from framework_schema.status import Status
 
@@ -57,6 +57,21 @@ def plan_up(
         raise PlanRefused(
             f"{database}: {', '.join(late)} came late: a newer one of the same source is applied. Nothing was run. "
             "Give it a higher number, or allow it (--out-of-order apply)."
+        )
+    return plan
+
+
+def without_cursors(plan: Plan, database: str) -> Plan:
+    """Return the plan of a server's database, in which no script wants SQLite's cursor.
+
+    Raises ``PlanRefused`` for one that does: it would run past what makes a
+    server's run safe, and its SQL is SQLite's.
+    """
+    old = ", ".join(step.key for step in plan.steps if step.style is Style.CURSOR)
+    if old:
+        raise PlanRefused(
+            f"{database}: {old} is an old-style script, apply_migration(cursor), which runs on SQLite only. Nothing was"
+            " run. Write it as migrate(migrator, database), or keep it out of this database's folders."
         )
     return plan
 

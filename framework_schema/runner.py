@@ -40,7 +40,7 @@ from framework_schema.errors import (
 from framework_schema.expected import call, describe, expected_schema, orm_of
 from framework_schema.history import AppliedMigration, Event, History
 from framework_schema.migration import Migration
-from framework_schema.plan import Plan, duplicate_numbers, is_blocked, plan_down, plan_up
+from framework_schema.plan import Plan, duplicate_numbers, is_blocked, plan_down, plan_up, without_cursors
 from framework_schema.plan_cache import (
     ALIGN,
     PREPARE,
@@ -703,7 +703,8 @@ class Runner:
 
     def _plan(self, found: Found, to: str | None) -> Plan:
         refuse_late = self.config.out_of_order == "refuse"
-        return plan_up(found.status, found.known, to, self.target.name, refuse_late=refuse_late)
+        plan = plan_up(found.status, found.known, to, self.target.name, refuse_late=refuse_late)
+        return plan if self.target.engine == "sqlite" else without_cursors(plan, self.target.name)
 
     # Undoing
 

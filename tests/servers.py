@@ -81,7 +81,8 @@ def guarded(engine, password):
         hosts = [f"{user}@'{host}'" for host in ("localhost", "127.0.0.1", "%")]
         for host in hosts:
             run(engine, fresh.server, f"CREATE USER {host} IDENTIFIED BY '{word}'")
-            run(engine, fresh.server, f"GRANT ALL ON `{fresh.name}`.* TO {host}")
+            for place in (fresh.name, "framework\\_schema\\_scratch\\_%"):
+                run(engine, fresh.server, f"GRANT ALL ON `{place}`.* TO {host}")
         try:
             yield fresh.url.replace("://root@", f"://{user}:{secret}@")
         finally:

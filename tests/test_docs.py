@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from framework_schema import Report, State, cli
 from framework_schema.config import KINDS, PREFIX, Config
@@ -178,3 +179,24 @@ def test_every_page_is_in_the_navigation():
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 def test_no_page_names_a_place_on_somebodys_machine(page):
     assert not re.search(r"(?<![\w.<])/(?:root|home|work|tmp|Users|opt)/", page.read_text(encoding="utf-8"))
+
+
+COMPOSE = re.findall(r"```yaml\n(services:.*?)```", text_of("docs/guides/engines.md"), re.S)
+
+
+@pytest.mark.parametrize("text", COMPOSE, ids=["postgresql", "mariadb", "sqlite"])
+def test_the_compose_files_name_what_there_is_and_wait_for_it(text):
+    compose = yaml.safe_load(text)
+    services = compose["services"]
+
+    for service in services.values():
+        assert "image" in service or "build" in service
+        settings = service.get("environment", {})
+        for key in settings:
+            assert not key.startswith("FRAMEWORK_SCHEMA_") or f"`{key}`" in text_of("docs/reference/configuration.md")
+        for name, how in service.get("depends_on", {}).items():
+            is_one = how["condition"] == "service_completed_successfully" and "healthcheck" not in services[name]
+            assert is_one or "healthcheck" in services[name]
+        for volume in service.get("volumes", []):
+            place = volume.partition(":")[0]
+            assert place.startswith(".") or place in compose["volumes"]

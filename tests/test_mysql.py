@@ -186,3 +186,14 @@ def test_a_run_killed_anywhere_is_finished_by_the_next_and_nothing_is_done_twice
 def test_a_deferred_database_is_refused():
     with pytest.raises(ConfigError, match="init"):
         open_target(pw.MySQLDatabase(None))
+
+
+def test_a_user_who_may_make_no_database_is_told_what_to_grant(folder):
+    with servers.guarded("mariadb", "secret") as url:
+        user = url.partition("://")[2].partition(":")[0]
+        for host in ("localhost", "127.0.0.1", "%"):
+            place = "framework\\_schema\\_scratch\\_%"
+            servers.run("mariadb", servers.need("mariadb"), f"REVOKE ALL ON `{place}`.* FROM {user}@'{host}'")
+
+        with pytest.raises(Unreadable, match="GRANT ALL ON `framework"):
+            Runner(url, [folder({"001_a": creates("A")})]).status()

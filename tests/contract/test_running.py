@@ -11,7 +11,7 @@ from processes import start
 from script_texts import creates, script, sql
 
 from framework_schema import migrate_fleet
-from framework_schema.errors import DatabaseError, Locked, MigrationFailed
+from framework_schema.errors import DatabaseError, Locked, MigrationFailed, PlanRefused
 from framework_schema.report import State
 
 COUNTS = """\
@@ -528,3 +528,15 @@ def test_a_fleet_migrates_what_is_pending(engine, folder):
     assert [item.state for item in report.reports] == [State.MIGRATED], report.reports[0].error
     assert engine.sql("SELECT count(*) FROM b") == [(0,)]
     assert migrate_fleet([target], sources=[source], jobs=1).reports[0].state is State.CURRENT
+
+
+def test_an_old_style_script_is_refused_on_a_server_before_anything_runs(server, folder):
+    old = "def apply_migration(cursor):\n    cursor.execute('CREATE TABLE x (a INTEGER)')\n"
+    source = folder({"001_a": creates("A"), "002_old": old})
+
+    with pytest.raises(PlanRefused, match=r"app/002_old is an old-style script.*Nothing was run"):
+        server.runner(source).migrate()
+
+    database = server.database()
+    with database.connection_context():
+        assert database.get_tables() == []
