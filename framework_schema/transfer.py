@@ -291,6 +291,10 @@ class _Copy:
                 copied[name] = self._table(target, self._found(there, name), table)
         self._orphans(target, expected, copied)
         alignment = self.to_end.restore_foreign_keys(self.writing, expected, order)
+        if self.extras:
+            made = self.writing.expected(self.writing.known.migrations, True)
+            now = self.writing.dialect.snapshot(target, structural=True)
+            self.to_end.add_extra_indexes(there, now, made)
         for name in order:
             self.to_end.set_counter(expected.tables[name], self.from_end.counter(self._found(there, name)))
         tables = tuple(self._compared(expected.tables[name], copied[name]) for name in order)

@@ -217,6 +217,34 @@ class End:
                     text = self._definition(table, key, column, known, null=True)
                     self.database.execute_sql(f"ALTER TABLE {self.quote(have.name)} ADD COLUMN {text}")
 
+    def add_extra_indexes(self, there: Snapshot, here: Snapshot, made: Snapshot) -> None:
+        """Make the plain indexes on tables and columns that no migration makes; partial ones and expressions stay out.
+
+        ``made`` is what migrations make. One whose name is taken is passed over.
+        """
+        ours = {name.lower(): {c.lower() for c in table.columns} for name, table in made.tables.items()}
+        taken = {name.lower() for table in here.tables.values() for name in table.indexes}
+        live = {name.lower(): table for name, table in here.tables.items()}
+        for name, table in there.tables.items():
+            target = live.get(name.lower())
+            if target is None or target.unreadable:
+                continue
+            columns = {column.lower(): found for column, found in target.columns.items()}
+            for index in table.indexes.values():
+                names = [column.removesuffix(" DESC").lower() for column in index.columns]
+                is_extra = any(column not in ours.get(name.lower(), ()) for column in names)
+                is_plain = index.where is None and not index.unique and all(column in columns for column in names)
+                if is_extra and is_plain and index.name.lower() not in taken:
+                    terms = [
+                        self._index_term(target, columns[column]) + (" DESC" if label.endswith(" DESC") else "")
+                        for column, label in zip(names, index.columns, strict=True)
+                    ]
+                    place = f"{self.quote(index.name)} ON {self.quote(target.name)}"
+                    self.database.execute_sql(f"CREATE INDEX {place} ({', '.join(terms)})")
+
+    def _index_term(self, table: Table, column: Column) -> str:
+        return self.quote(column.name)
+
     def _create(self, table: Table, known: dict[str, Table]) -> None:
         columns = [(key, column) for key, column in table.columns.items() if not column.generated]
         parts = [self._definition(table, key, column, known) for key, column in columns]
@@ -396,6 +424,11 @@ class MysqlEnd(ServerEnd):
         "text": "LONGTEXT CHARACTER SET utf8mb4", "key": f"VARCHAR(255) {KEY_TEXT}",
     }  # fmt: skip
     now = UTC_NOW["mysql"]
+
+    def _index_term(self, table: Table, column: Column) -> str:
+        """Index the beginning of what has no bounded length."""
+        is_long = column.type.lower().endswith(("text", "blob"))
+        return self.quote(column.name) + ("(191)" if is_long else "")
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -205,6 +205,9 @@ def test_extras_are_named_and_taken_along_on_request(source, target, tmp_path):
                            'REFERENCES "Parent" (id), at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)')  # fmt: skip
         connection.execute("INSERT INTO \"Parent\" VALUES (1, 'one', 'kept')")
         connection.execute("INSERT INTO Mine VALUES (1, 'x', 1, '2025-01-01 00:00:00')")
+        connection.execute("CREATE INDEX mine_by_parent ON Mine (parent_id DESC, at)")
+        connection.execute('CREATE INDEX parent_own ON "Parent" (own)')
+        connection.execute("CREATE INDEX mine_some ON Mine (at) WHERE name IS NOT NULL")
 
     plain = copy(path, target.url, sources=[scripts], rejects=tmp_path / "no.jsonl")
     full = copy(path, target.url, sources=[scripts], replace_rows=True, extras=True, rejects=tmp_path / "no.jsonl")
@@ -216,6 +219,9 @@ def test_extras_are_named_and_taken_along_on_request(source, target, tmp_path):
     database = Runner(target.url, [scripts]).target.database
     with database.connection_context():
         assert [key.dest_table for key in database.get_foreign_keys("Mine")] == ["Parent"]
+        made = {index.name: index.columns for place in ("Mine", "Parent") for index in database.get_indexes(place)}
+    assert {"mine_by_parent", "parent_own"} <= set(made) and "mine_some" not in made
+    assert copy(path, target.url, sources=[scripts], replace_rows=True, extras=True, rejects=tmp_path / "n").is_wanted
 
 
 def test_it_goes_from_server_to_server_and_back_to_a_file(source, tmp_path):
