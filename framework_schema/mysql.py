@@ -244,13 +244,23 @@ class Journal:
             was.pop()
 
     @contextmanager
-    def converging(self) -> Iterator[None]:
+    def converging(self) -> Iterator[Journal]:
         """Mark what follows as statements that need no journal."""
         was, self.is_own = self.is_own, True
         try:
-            yield
+            yield self
         finally:
             self.is_own = was
+
+    def began(self, sql: str) -> bool:
+        """Tell, once, whether an earlier attempt ran a statement without values, or was about to."""
+        digest = _digest(sql, None)
+        if self.done[digest] > 0:
+            self.done[digest] -= 1
+            return True
+        found = digest == self.doubt
+        self.doubt = None if found else self.doubt
+        return found
 
     def attend(self, sql: str, params: Any, run: Run) -> Any:
         """Skip what is done; record what is about to be committed; begin anew after DDL."""

@@ -47,7 +47,7 @@ class ServerOperations(Operations):
         self.note(f"table {live.name}", there=True)
         lacking = [field for field in meta.sorted_fields if self.grammar.fold(field.column_name) not in live.columns]
         for field in lacking:
-            self._add_column(live, model, field, allow_not_null=True)
+            self._add_column(live, field, allow_not_null=True)
         for index in model._meta.fields_to_index():
             self._create_index(model, index)
 
@@ -109,29 +109,47 @@ class ServerOperations(Operations):
         """Add a column with its default, reference and index; fill it where the field has a default."""
         table, column = model._meta.table_name, field.column_name
         live = self._require(table)
-        if self.grammar.fold(column) in live.columns:
-            self.note(f"column {table}.{column}", there=True)
+        if self.grammar.fold(column) not in live.columns:
+            self._add_column(live, field, allow_not_null)
+        elif self._was_begun(self._adding(live, field, late=_is_late(field))):
+            self._fill_added(live, field)
         else:
-            self._add_column(live, model, field, allow_not_null)
+            self.note(f"column {table}.{column}", there=True)
         if field.unique or field.index:
             self.add_index(table, [column], unique=field.unique)
 
-    def _add_column(self, live: ServerTable, model: type[pw.Model], field: pw.Field[Any], allow_not_null: bool) -> None:
-        """Add it with NULL allowed where rows would stand against it, fill it, and forbid NULL then."""
-        value = field.db_value(field.default() if callable(field.default) else field.default)
-        has_default = any("DEFAULT" in str(getattr(c, "sql", "")).upper() for c in field.constraints or ())
+    def _add_column(self, live: ServerTable, field: pw.Field[Any], allow_not_null: bool) -> None:
+        """Add it with NULL allowed where rows would stand against it, fill it, and forbid NULL then.
+
+        Where DDL commits, a kill in between leaves a column without its
+        values. So the first statement is put on record, see ``_was_begun``.
+        """
         is_empty = self._is_empty(live.name)
-        if not (field.null or has_default or is_empty or allow_not_null or value is not None):
+        if not (is_empty or allow_not_null or _value(field) is not None) and _is_late(field):
             raise ValueError(
                 f"{live.name}.{field.column_name} is NOT NULL and has no default; give it one, or allow_not_null=True"
             )
-        late = not (field.null or has_default or is_empty)
+        statement = self._adding(live, field, late=_is_late(field) and not is_empty)
+        if is_empty or _value(field) is None:
+            self._run(statement)
+            self.note(f"column {live.name}.{field.column_name}")
+        else:
+            self.database.execute_sql(statement)
+            self._fill_added(live, field)
+
+    def _adding(self, live: ServerTable, field: pw.Field[Any], *, late: bool) -> str:
         parts = [f"ADD COLUMN {self._definition(field, null=late)}", *self._reference(field)]
-        self._run(f"ALTER TABLE {self._q(live.name)} {', '.join(parts)}")
+        return f"ALTER TABLE {self._q(live.name)} {', '.join(parts)}"
+
+    def _was_begun(self, statement: str) -> bool:
+        """Tell whether an earlier attempt at this script, which was killed, came as far as this statement."""
+        with self.own() as journal:
+            return journal is not None and journal.began(statement)
+
+    def _fill_added(self, live: ServerTable, field: pw.Field[Any]) -> None:
         self.note(f"column {live.name}.{field.column_name}")
-        if value is not None and not is_empty:
-            self._fill(live.name, field.column_name, value)
-        if late and value is not None:
+        self._fill(live.name, field.column_name, _value(field))
+        if _is_late(field):
             self.set_null(live.name, field.column_name, null=False)
 
     def change_column(self, model: type[pw.Model], field: pw.Field[Any]) -> None:
@@ -365,3 +383,13 @@ def _entity(part: Any) -> str | None:
         part = part.node
     path = getattr(part, "_path", None)
     return str(path[-1]) if path else None
+
+
+def _value(field: pw.Field[Any]) -> Any:
+    """Return what a new column is filled with, as the driver takes it; None for nothing."""
+    return field.db_value(field.default() if callable(field.default) else field.default)
+
+
+def _is_late(field: pw.Field[Any]) -> bool:
+    """Tell whether NULL can be forbidden only when the column is filled: the database has no default for it."""
+    return not field.null and not any("DEFAULT" in str(getattr(c, "sql", "")).upper() for c in field.constraints or ())

@@ -197,3 +197,26 @@ def test_a_user_who_may_make_no_database_is_told_what_to_grant(folder):
 
         with pytest.raises(Unreadable, match="GRANT ALL ON `framework"):
             Runner(url, [folder({"001_a": creates("A")})]).status()
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_a_column_that_was_added_by_a_killed_run_gets_its_values(fresh, folder, null):
+    """ADD COLUMN commits by itself; killed right after it, the column would stay empty and open to NULL."""
+    source = folder({"001_a": creates("A", "name")})
+    quick(fresh, source).migrate()
+    servers.run("mariadb", fresh.url, "INSERT INTO A (name) VALUES ('mine')")
+    folder({"002_b": script(f"migrator.add_fields('A', note=pw.CharField(max_length=9, default='x', null={null}))")})
+    text = "import os, sys\nimport peewee as pw\nreal = pw.Database.execute_sql\n"
+    text += "def call(self, sql, *rest):\n    found = real(self, sql, *rest)\n"
+    text += "    is_live = 'scratch' not in str(real(self, 'SELECT DATABASE()').fetchone())\n"
+    text += "    if is_live and 'ADD COLUMN' in sql and 'note' in sql:\n"
+    text += "        os.kill(os.getpid(), 9)\n    return found\npw.Database.execute_sql = call\n"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    command = [sys.executable, "-c", text + MIGRATE, fresh.url, str(source.path)]
+    assert subprocess.run(command, env=environment, check=False).returncode == -9
+    assert servers.run("mariadb", fresh.url, "SELECT note FROM A") == ((None,),)
+
+    assert quick(fresh, source).migrate().state is State.MIGRATED
+    assert servers.run("mariadb", fresh.url, "SELECT note FROM A") == (("x",),)
+    assert not quick(fresh, source).drift(strict=True)
