@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # brings peewee_migrate, which only a run needs
 SQLITE = Scratch("sqlite", memory)
 
 
-@lru_cache(maxsize=16)
 def expected_schema(
     migrations: tuple[Migration, ...], table: str, structural: bool = False, scratch: Scratch = SQLITE
 ) -> Snapshot:
@@ -32,6 +31,17 @@ def expected_schema(
     script that cannot run where there is no data (it reads rows it counts on)
     is passed over: what it makes is then not expected of anyone.
     """
+    if scratch.key == SQLITE.key:
+        return _made(migrations, table, (structural,), scratch)[0]
+    # A server's scratch takes seconds to make and drop, and a look at it none: so look both ways while it is there.
+    return _made(migrations, table, (False, True), scratch)[structural]
+
+
+@lru_cache(maxsize=16)
+def _made(
+    migrations: tuple[Migration, ...], table: str, looks: tuple[bool, ...], scratch: Scratch
+) -> tuple[Snapshot, ...]:
+    """Run the scripts in a scratch, and read it once for each look, structural or not."""
     with scratch.opened() as database:
         dialect = for_database(database)
         History(database, table).ensure_tables()
@@ -42,7 +52,7 @@ def expected_schema(
                     call(migration, database, dialect.operations(database), orm)
             except (Exception, SystemExit):
                 continue
-        return dialect.snapshot(database, structural=structural)
+        return tuple(dialect.snapshot(database, structural=structural) for structural in looks)
 
 
 def call(
