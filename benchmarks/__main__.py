@@ -14,7 +14,7 @@ from benchmarks.contenders import PLACES
 from benchmarks.harness import Crew, workspace
 from benchmarks.workloads import SIZES
 
-WORKLOADS = ("fresh", "look", "cold", "mixed", "large", "imports", "requests", "waits", "counts", "own")
+WORKLOADS = ("fresh", "look", "cold", "mixed", "large", "imports", "requests", "waits", "counts", "own", "servers")
 
 
 def main() -> None:
@@ -58,6 +58,9 @@ def measure(names: list[str], wanted: Any, size_name: str) -> dict[str, Any]:
         if "own" in wanted:
             _say("own")
             figures["series"].append(workloads.own_schema(size, folder).as_dict())
+    if "servers" in wanted:
+        _say("servers")
+        figures["series"] += [series.as_dict() for series in workloads.servers(size)]
     if "requests" in wanted:
         _say("requests")
         figures["requests"] = workloads.requests(size)

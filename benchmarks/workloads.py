@@ -35,12 +35,14 @@ class Size:
     rows: int = 1_000_000
     large_rounds: int = 3
     copies: int = 5
+    served: int = 100
+    served_rounds: int = 1
 
 
 SIZES = {
-    "small": Size(rounds=3, fresh=5, fleet=50, fleet_rounds=1, rows=20_000, large_rounds=1, copies=3),
-    "default": Size(rounds=5, fresh=10, fleet=250, fleet_rounds=1, rows=1_000_000, large_rounds=1, copies=5),
-    "full": Size(rounds=10, fresh=5, fleet=500, fleet_rounds=3, rows=1_000_000, large_rounds=5, copies=50),
+    "small": Size(rounds=3, fresh=5, fleet=50, fleet_rounds=1, rows=20_000, large_rounds=1, copies=3, served=4),
+    "default": Size(rounds=5, fresh=10, fleet=250, fleet_rounds=1, rows=1_000_000, large_rounds=1, copies=5, served=20),
+    "full": Size(rounds=10, fresh=5, fleet=500, fleet_rounds=3, rows=1_000_000, large_rounds=5, copies=50, served=100),
 }
 
 
@@ -211,6 +213,22 @@ def own_schema(size: Size, folder: Path) -> Series:
     else:
         series.rounds = json.loads(done.stdout)
     return series
+
+
+def servers(size: Size) -> list[Series]:
+    """W8: a fleet of databases on PostgreSQL and on MariaDB."""
+    found = []
+    for engine in ("postgresql", "mariadb"):
+        series = Series(f"fleet on {engine}, a database")
+        command = [sys.executable, "-m", "benchmarks.servers", engine, str(size.served), str(size.served_rounds)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            series.wrong[engine] = done.stderr[-300:]
+        else:
+            told = json.loads(done.stdout)
+            series.rounds, series.wrong = told["rounds"], told["wrong"]
+        found.append(series)
+    return found
 
 
 def _add(series: Series, worker: Worker, turn: Callable[[], float]) -> None:

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import peewee as pw
@@ -79,6 +80,12 @@ class OwnMysql(Attended, pw.MySQLDatabase):
                 f"lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}"
             )
         return connection
+
+    @cached_property
+    def server_facts(self) -> tuple[int, str]:
+        """Whether it folds the names of tables, and its version; asked once, for every look at a table needs them."""
+        folds, version = self.execute_sql("SELECT @@lower_case_table_names, version()").fetchone()
+        return int(folds), str(version)
 
     def get_primary_keys(self, table: str, schema: str | None = None) -> list[str]:
         """Return none for a table that is not there, as the other engines do."""

@@ -294,7 +294,8 @@ class MysqlReader(Reader):
 
     def __init__(self, database: pw.Database, table: str | None = None) -> None:
         super().__init__(database, table)
-        self.folds_tables, version = self.rows("SELECT @@lower_case_table_names, version()")[0]
+        facts = getattr(database, "server_facts", None)
+        self.folds_tables, version = facts or self.rows("SELECT @@lower_case_table_names, version()")[0]
         self.is_mariadb = "mariadb" in str(version).lower()
         self.flags: dict[tuple[str, str], str] = {}
 

@@ -127,7 +127,7 @@ def _op(operation: Operation) -> str:
         case Index(table, column):
             return f"op.create_index('{table}_{column}', {table!r}, [{column!r}])"
         case RenameColumn(table, column, new_name):
-            return f"op.alter_column({table!r}, {column!r}, new_column_name={new_name!r})"
+            return f"op.alter_column({table!r}, {column!r}, new_column_name={new_name!r}, existing_type=sa.Text())"
         case RenameTable(table, new_name):
             return f"op.rename_table({table!r}, {new_name!r})"
         case Drop(table, column):
