@@ -32,7 +32,6 @@ LOCK_CLASS = 0x66736368
 """First half of the advisory lock's key, "fsch"; the second is a hash of the schema's name."""
 
 CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.I)
-DDL = re.compile(r"\s*(CREATE|ALTER|DROP|COMMENT)\b", re.I)
 
 LOCKED_OUT = "55P03"
 HINDRANCES = {"40001": Hindrance.CONFLICT, "40P01": Hindrance.CONFLICT, LOCKED_OUT: Hindrance.LOCK}
@@ -268,22 +267,20 @@ def patient(database: pw.Database) -> Iterator[None]:
         if not database.in_transaction():
             return _unbound(sql, params, run, end)
         while True:
+            run("SAVEPOINT framework_schema_try", None)
             try:
-                return _tried(sql, params, run)
-            except pw.PeeweeException as error:
+                cursor = run(sql, params)
+            except pw.OperationalError as error:
                 run("ROLLBACK TO SAVEPOINT framework_schema_try", None)
                 if _code(error) != LOCKED_OUT or time.monotonic() >= end:
                     raise
                 time.sleep(PAUSE)
-
-    def _tried(sql: str, params: Any, run: Run) -> Any:
-        """Run a statement in a savepoint; DDL, of whose answer nothing is asked, with it in one message."""
-        if not params and DDL.match(sql):
-            return run(f"SAVEPOINT framework_schema_try;\n{sql}\n;RELEASE SAVEPOINT framework_schema_try", None)
-        run("SAVEPOINT framework_schema_try", None)
-        cursor = run(sql, params)
-        run("RELEASE SAVEPOINT framework_schema_try", None)
-        return cursor
+            except pw.PeeweeException:
+                run("ROLLBACK TO SAVEPOINT framework_schema_try", None)
+                raise
+            else:
+                run("RELEASE SAVEPOINT framework_schema_try", None)
+                return cursor
 
     def _unbound(sql: str, params: Any, run: Run, end: float) -> Any:
         """Run a statement that is a transaction by itself; CONCURRENTLY waits for others and keeps nobody waiting."""
