@@ -93,12 +93,14 @@ def python():
 
 
 def pytest_collection_modifyitems(items):
-    """Keep the tests on database servers in one worker: what is on a server is seen by all."""
+    """Keep the tests on one database server in one worker: what is on a server is seen by all."""
     for item in items:
-        if item.path.parent.name == "contract" or item.path.stem in (
-            "test_mysql",
-            "test_pgbouncer",
-            "test_postgres",
-            "test_transfer",
-        ):
-            item.add_marker(pytest.mark.xdist_group("servers"))
+        if item.path.parent.name == "contract" or item.path.stem in ON_SERVERS:
+            told = f"{item.path.stem} {item.nodeid.partition('[')[2]}"
+            is_of = [engine for engine in ("mariadb", "mysql", "postgres", "pgbouncer", "sqlite") if engine in told]
+            if is_of != ["sqlite"]:
+                alone = not {"mariadb", "mysql"} & set(is_of) and is_of
+                item.add_marker(pytest.mark.xdist_group("postgresql" if alone else "mariadb"))
+
+
+ON_SERVERS = ("test_mysql", "test_pgbouncer", "test_postgres", "test_transfer")
