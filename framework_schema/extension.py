@@ -151,7 +151,7 @@ class AppSchema:
             return given
         with self._lock:
             if self._own is None:
-                self._own = _make_database(given)
+                self._own = _make_database(given, self.config.wait)
                 if not open_target(self._own).borrowed:
                     self._close_with_context(self._own)
             return self._own
@@ -457,14 +457,17 @@ def _flask_db(app: Flask) -> Any:
     return next((owner for owner in owners if FLASK_DB & {kind.__module__ for kind in type(owner).__mro__}), None)
 
 
-def _make_database(given: Any) -> pw.Database:
-    """Make a database for the models from a path, URL, or mapping as FlaskDB takes it."""
+def _make_database(given: Any, wait: float) -> pw.Database:
+    """Make a database for the models from a path, URL, or mapping as FlaskDB takes it.
+
+    ``wait`` is for how many seconds a request's statement waits while another process migrates.
+    """
     if isinstance(given, Mapping):
         return _of_mapping(dict(given))
     target = open_target(given)
     if target.path is None:
         return target.database
-    return pw.SqliteDatabase(str(target.path.absolute()), pragmas={"foreign_keys": 1})
+    return pw.SqliteDatabase(str(target.path.absolute()), timeout=wait, pragmas={"foreign_keys": 1})
 
 
 def _of_mapping(settings: dict[str, Any]) -> pw.Database:
