@@ -20,10 +20,11 @@ from framework_schema.backup import PARTIAL
 from framework_schema.ddl import DDLError, fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
 from framework_schema.errors import DatabaseError, NeedsWriting, Unreadable
+from framework_schema.looking import Found
 from framework_schema.plan import duplicate_numbers
 from framework_schema.rehearsal import Way, look, way_to_read
 from framework_schema.reshape import orphans, reshapings
-from framework_schema.runner import Found, Runner
+from framework_schema.runner import Runner
 
 LEFTOVER = re.compile(r"(.+?)(_new|_old|_temp|_tmp|__tmp__|_backup(_.*)?)", re.I)
 """What home-made rebuilds call the table they copy to, or the one they keep."""

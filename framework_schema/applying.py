@@ -1,0 +1,338 @@
+"""One database, migrated: lock, read, plan, run, align, verify, record."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import peewee as pw
+
+from framework_schema.alignment import Alignment
+from framework_schema.backup import is_due, make, would_rebuild
+from framework_schema.databases import hide_password
+from framework_schema.dialects import Hindrance, unbound
+from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, TransactionLost
+from framework_schema.expected import call, describe, orm_of
+from framework_schema.history import Event
+from framework_schema.looking import Found, Looker, Orphaned, since
+from framework_schema.migration import Migration
+from framework_schema.order import Order
+from framework_schema.plan import is_blocked
+from framework_schema.plan_cache import ALIGN, PREPARE, Recording, key_of
+from framework_schema.rebuild import Violation
+from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.rollback import partly
+from framework_schema.sources import APP
+from framework_schema.status import compare
+from framework_schema.watched import Tape
+from framework_schema.wording import trace
+
+if TYPE_CHECKING:
+    from framework_schema.migrator import LazyOrm
+
+logger = logging.getLogger(__name__)
+
+TRIES = 6
+"""How often a run is begun that has to give way to other transactions."""
+PAUSE = 0.05
+"""Seconds before the second try, on average a tenth; they double with each."""
+PEEWEE_MIGRATE_TABLE = "migratehistory"
+
+
+class Applier(Looker):
+    """Runs what is pending and makes what is missing; see ``Runner.migrate``."""
+
+    def _migrated(self, database: pw.Database, order: Order) -> Report:
+        """Look closely without a lock, and do only what there is to do."""
+        found = self.read(database, structural=order.strict)
+        self._refuse(found, allow_ahead=order.allow_ahead)
+        self._refuse_early(found, order)
+        return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
+
+    def _attempt(self, database: pw.Database, order: Order) -> Report:
+        """Apply; again, a few times, when other transactions got in the way.
+
+        Foreign keys are checked once for the whole run; only when that fails it
+        is done again to find the script that is to blame.
+        """
+        self._require_writing()
+        done: list[StepResult] = []
+        for number in itertools.count(1):
+            try:
+                return self._apply(database, order, done)
+            except Orphaned:
+                if self._check_each:
+                    raise
+                self._check_each = True
+            except (Hindered, Locked, pw.DatabaseError) as error:
+                cause = error.__cause__ if isinstance(error, Hindered) else error
+                kind = Hindrance.LOCK if isinstance(error, Locked) and done else self.dialect.hindrance(cause)
+                if kind is None:
+                    raise
+                if kind is Hindrance.LOCK or number == TRIES:
+                    return self._hindered(database, error, self._standing(database, done))
+                logger.info("%s: gave way to another transaction, trying again", self.target.name)
+                time.sleep(PAUSE * 2**number * (0.5 + random.random()))
+            done = self._standing(database, done)
+        raise AssertionError("unreachable")
+
+    def _standing(self, database: pw.Database, done: Iterable[StepResult]) -> list[StepResult]:
+        """Leave out what was undone since: results that the history does not know."""
+        history = self._history(database)
+        rows = {row.key: row.success for row in history.applied()}
+        return [step for step in done if rows.get(step.key) is (step.outcome is not Outcome.FAILED)]
+
+    def _hindered(self, database: pw.Database, error: Exception, done: list[StepResult]) -> Report:
+        """Report that others did not let go, what stands all the same, and who may be to blame."""
+        reason = error.problem if isinstance(error, Locked) else str(error)
+        applied = [step.key for step in done if step.outcome is not Outcome.FAILED]
+        stands = f" Applied before that: {', '.join(applied)}." if applied else ""
+        stands += " Nothing else was changed." if self.dialect.ddl_rolls_back else ""
+        idle = self.dialect.waiting(database)
+        who = f" Idle in a transaction: {idle}." if idle else ""
+        remedy = "Try again when others are done, or wait longer (--timeout)."
+        text = f"{self.target.name}: other connections stand in the way ({reason}).{stands}{who} {remedy}"
+        return self._report(State.LOCKED, self.read(database).status, steps=tuple(done), error=hide_password(text))
+
+    def _require_writing(self) -> None:
+        """Refuse here: SQLite takes BEGIN IMMEDIATE on a connection that can only read for a BEGIN."""
+        if not self.may_write:
+            raise NeedsWriting(self.target.name, "there is something to do", "Migrate it.")
+
+    def _apply(self, database: pw.Database, order: Order, done: list[StepResult]) -> Report:
+        """Under the lock: read again, run what is pending, align, verify, record; one transaction.
+
+        A script that refuses a transaction cuts it in two: what ran before is
+        committed, the script runs alone, and the rest begins anew.
+        """
+        with self.dialect.exclusive(database, self.target.name):
+            found = self.read(database, structural=order.strict)
+            self._refuse(found, allow_ahead=order.allow_ahead)
+            if not done:
+                self._refuse_early(found, order)
+                if found.leaves_nothing(order):
+                    return self._current(found)
+            self._recording = None if done else self._begin_recording(database, order, found)
+            self.dialect.check_health(database, self.target.name)
+            self._back_up(database, found, order)
+            found = self._prepare(database, found)
+            steps = self._plan(found, order.to).without(step.key for step in done)
+            before = self.dialect.violations(database)
+            self._run_all(database, found, steps.together, done, before)
+            if steps.alone is None:
+                return self._finish(database, found, order, tuple(done), before)
+        with self.dialect.alone(database, self.target.name):
+            found = self.read(database)
+            self._refuse_early(found, order, (steps.alone.key,))
+            self._run_all(database, found, (steps.alone,), done)
+        return self._apply(database, order, done)
+
+    def _prepare(self, database: pw.Database, found: Found) -> Found:
+        """Make the history's tables, take over peewee_migrate's record."""
+        history = self._history(database)
+        with self._watched(database, PREPARE):
+            history.ensure_tables()
+        names = history.names_in(PEEWEE_MIGRATE_TABLE)
+        taken = [m for m in found.status.pending if m.source == APP and m.name in names]
+        for migration in taken:
+            history.record(migration.key)
+            history.log(Event("imported", key=migration.key, detail=f"from {PEEWEE_MIGRATE_TABLE}"))
+        return self.read(database)
+
+    def _run_all(
+        self,
+        database: pw.Database,
+        found: Found,
+        steps: Iterable[Migration],
+        done: list[StepResult],
+        before: Counter[Violation] | None = None,
+    ) -> None:
+        """Run steps in order and add to ``done``; what needs a failed one is blocked, independent sources go on.
+
+        One that somebody else has done meanwhile is passed over.
+        """
+        applied = list(found.status.applied)
+        failed = {step.key for step in done if step.outcome in (Outcome.FAILED, Outcome.BLOCKED)}
+        orm = orm_of(tuple(applied), database)
+        for step in steps:
+            if is_blocked(step, found.known, failed):
+                result: StepResult | None = StepResult(step.key, Outcome.BLOCKED)
+            else:
+                result = self._run(database, step, orm, before)
+            done += [] if result is None else [result]
+            if result is None or result.outcome in (Outcome.APPLIED, Outcome.ADOPTED):
+                applied.append(step)
+            else:
+                failed.add(step.key)
+                orm = orm_of(tuple(applied), database)
+
+    def _run(
+        self, database: pw.Database, step: Migration, orm: LazyOrm, before: Counter[Violation] | None
+    ) -> StepResult | None:
+        """Run one script and record it, both or neither; a failure is recorded after its effects are undone.
+
+        Raises ``Hindered`` when others stood in its way; then nothing is recorded.
+        None when the history, read under the lock, says that it is done already.
+        ``before`` holds the foreign key violations there were, when each script
+        is to be checked for new ones.
+        """
+        started = time.perf_counter()
+        history = self._history(database)
+        doing = self.dialect.operations(database)
+        recording = self._recording
+        tape = Tape()
+        try:
+            with self.dialect.step(database, step.key) if step.atomic else unbound(database):
+                if history.has(step.key):
+                    return None
+                with nullcontext(tape) if recording is None else recording.step(database, step) as tape:
+                    call(step, database, doing, orm)
+                if before is not None and self._check_each:
+                    self._refuse_orphans(database, step.key, before)
+        except TransactionLost:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = describe(error, step)
+            if step.atomic and self.dialect.hindrance(error) is not None:
+                raise Hindered(step.key, reason) from error
+            logger.debug("%s: %s failed\n%s", self.target.name, step.key, trace(error))
+            history.record(step.key, error=reason, duration_ms=since(started))
+            history.log(
+                Event(
+                    "failed",
+                    "failed",
+                    step.key,
+                    error=reason,
+                    duration_ms=since(started),
+                    checksum=step.checksum,
+                )
+            )
+            return StepResult(step.key, Outcome.FAILED, since(started), reason)
+        outcome = Outcome.ADOPTED if doing.is_adoption else Outcome.APPLIED
+        detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
+        history.record(step.key, duration_ms=since(started))
+        history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=since(started), checksum=step.checksum))
+        made = tuple(what for what in doing.done if what.startswith(("table ", "column ")))
+        if recording is not None:
+            recording.add(database, step.key, tape, outcome, detail, made)
+        return StepResult(step.key, outcome, since(started), made=made)
+
+    def _finish(
+        self,
+        database: pw.Database,
+        found: Found,
+        order: Order,
+        steps: tuple[StepResult, ...],
+        before: Counter[Violation],
+    ) -> Report:
+        """Make what is missing all the same, prove that nothing was orphaned, and leave the mark."""
+        history = self._history(database)
+        status = compare(found.known.migrations, history.applied(), found.known.sources)
+        expected = self.expected(status.applied, order.strict)
+        alignment = Alignment()
+        if self.config.align != "off":
+            with self._watched(database, ALIGN):
+                alignment = self.dialect.aligned(database, expected, strict=order.strict, repair=order.repair)
+        self._refuse_orphans(database, "the run", before)
+        for event in alignment.events:
+            history.log(event)
+        error = _why(steps, undone=self.dialect.ddl_rolls_back)
+        did = bool(steps or alignment.events)
+        is_proven = status.is_current and not error and not alignment.left and not found.known.problems
+        if did and is_proven:
+            self._leave_mark(database, order, status.at)
+        at_rest = State.AHEAD if status.ahead else State.CURRENT
+        report = self._report(
+            State.FAILED if error else State.MIGRATED if did else at_rest,
+            status,
+            steps=steps,
+            aligned=tuple(alignment.done),
+            left=tuple(item.as_dict() for item in alignment.left),
+            error=error and f"{self.target.name}: {error}",
+        )
+        if self._recording is not None and self.plans is not None and is_proven:
+            made = None if self._backup is None else str(self._backup)
+            self.plans.add(self._recording, status.applied, replace(report, backup=made))
+        return report
+
+    def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
+        mark = f"{order.level}:{self._plugins}:{self._proof(database)}"
+        self._history(database).log(Event("verified", key=at, mark=mark))
+
+    # Recording for the plan cache
+
+    def _plan_key(self, database: pw.Database, order: Order) -> Any:
+        """Return what a plan is proven for, or None where no plan is to be proven or used."""
+        if (
+            self.plans is None
+            or order.retry_after
+            or order.to is not None
+            or order.strict
+            or order.repair
+            or order.allow_ahead
+        ):
+            return None
+        if self.config.align == "off" or self.fingerprint is None:
+            return None
+        settings = (self.fingerprint, order, self.config, self.adopt_foreign, self.all_plugins)
+        return key_of(database, self._history(database), settings)
+
+    def _begin_recording(self, database: pw.Database, order: Order, found: Found) -> Recording | None:
+        key = self._plan_key(database, order)
+        if key is None or self.plans is None:
+            return None
+        return self.plans.record(key, database, self.config.table, found.status.applied)
+
+    @contextmanager
+    def _watched(self, database: pw.Database, what: str) -> Iterator[None]:
+        """Record what we do ourselves in the body."""
+        if self._recording is None:
+            yield
+            return
+        with self._recording.step(database) as tape:
+            yield
+        self._recording.add(database, what, tape)
+
+    # Copying first
+
+    def _backup_policy(self, wanted: bool | None) -> str:
+        return self.config.backup if wanted is None else ("always" if wanted else "never")
+
+    def _back_up(self, database: pw.Database, found: Found, order: Order) -> None:
+        """Copy the database where the config or what is about to happen asks for it; once a run."""
+        steps = self._plan(found, order.to).steps
+
+        def rebuilds() -> bool:
+            expected = self.expected(found.known.migrations, True)
+            return order.strict and would_rebuild(database, found.drift, expected, found.live, repair=order.repair)
+
+        if found.live.tables and is_due(order.backup, self.target.engine, steps, rebuilds):
+            self._make_backup(order.backup)
+
+    def _make_backup(self, policy: str) -> None:
+        """Make the copy; on a server, whose operator has dumps, it is not a must unless it was asked for."""
+        if policy == "never" or self.target.borrowed or self._backup is not None:
+            return
+        try:
+            self._backup = make(self.target, self.config)
+        except BackupFailed as error:
+            if self.target.engine == "sqlite" or policy == "always":
+                raise
+            logger.warning("%s; going on without", error)
+
+
+def _why(steps: Iterable[StepResult], *, undone: bool) -> str | None:
+    fate = "failed and was undone" if undone else "failed"
+    failed = [f"{step.key} {fate}: {step.error}" for step in steps if step.outcome is Outcome.FAILED]
+    blocked = [step.key for step in steps if step.outcome is Outcome.BLOCKED]
+    if not failed:
+        return None
+    waiting = f" Not run, since they need it: {', '.join(blocked)}." if blocked else ""
+    return f"{'; '.join(failed)}. All other changes stand.{waiting} Mend the script and run migrate again."

@@ -1,0 +1,263 @@
+"""One database, looked at: its history, its schema, and what is expected of both. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import peewee as pw
+
+from framework_schema.config import Config
+from framework_schema.databases import Target, hide_password, open_target
+from framework_schema.dialects import Dialect, for_database
+from framework_schema.drift import Drift, find_drift
+from framework_schema.errors import Ahead, ForeignDatabase, SchemaError, Unreadable
+from framework_schema.expected import expected_schema
+from framework_schema.history import AppliedMigration, History
+from framework_schema.migration import Migration
+from framework_schema.order import Order
+from framework_schema.plan import Plan, duplicate_numbers, plan_up, without_cursors
+from framework_schema.plan_cache import PlanCache, Recording
+from framework_schema.rebuild import Violation
+from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.retry import refuse_early_retry
+from framework_schema.snapshot import Snapshot
+from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, fingerprint, installed, restrict
+from framework_schema.status import Status, compare
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one look at a database saw."""
+
+    known: Collection
+    rows: tuple[AppliedMigration, ...]
+    status: Status
+    live: Snapshot
+    drift: Drift
+    is_foreign: bool
+
+    def leaves_nothing(self, order: Order) -> bool:
+        """True when neither a script nor the schema needs anything."""
+        drift = self.drift.additive or (order.strict and self.drift.structural)
+        return order.to is None and self.status.is_current and not self.status.failed and not drift
+
+
+class Looker:
+    """Reads one database; see ``Runner``."""
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str] | pw.Database | pw.Proxy,
+        sources: Sequence[Source] | None = None,
+        *,
+        config: Config | None = None,
+        create: bool = True,
+        adopt_foreign: bool = True,
+        all_plugins: bool = True,
+    ) -> None:
+        self.config = config or Config()
+        self.target: Target = open_target(database, create=create, timeout=self.config.timeout)
+        self.dialect: Dialect = for_database(self.target.database)
+        self.adopt_foreign, self.all_plugins = adopt_foreign, all_plugins
+        self._sources = sources
+        self._place = None if self.target.path is None else self.target.path.absolute()
+        self.may_create, self.may_write = create, True
+        """False for one that only looks: what needs writing is then refused before any script runs."""
+        self.plans: PlanCache | None = None
+        """What a fleet run has proven so far; given by the fleet."""
+        self._recording: Recording | None = None
+        self._check_each = False
+        self._backup: Path | None = None
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the scripts come from."""
+        sources = installed() if self._sources is None else tuple(self._sources)
+        wanted = self.config.sources
+        return sources if wanted is None else tuple(s for s in sources if s.name in (*wanted, APP))
+
+    @cached_property
+    def known(self) -> Collection:
+        """All scripts of all sources; read and parsed once."""
+        return collect(self.sources)
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """What all scripts hash to, byte for byte; read once, as they are."""
+        return fingerprint(self.sources)
+
+    def status(self) -> Report:
+        """Return how the database stands, as a report in which nothing was done."""
+        started = time.perf_counter()
+        with self.looking() as database:
+            found = self.read(database)
+            report = self._current(found)
+        return replace(report, duration_ms=since(started))
+
+    def plan(self, to: str | None = None) -> Plan:
+        """Return what ``migrate`` would run as things stand: a preview, since it plans again under the lock."""
+        with self.looking() as database:
+            found = self.read(database)
+            return self._plan(found, to)
+
+    def drift(self, *, strict: bool = False) -> Drift:
+        """Return how the live schema differs from what its applied and pending scripts define."""
+        with self.looking() as database:
+            return self.read(database, structural=strict).drift
+
+    def history(self, limit: int | None = None, *, failed: bool = False, events: bool = False) -> list[dict[str, Any]]:
+        """Return the rows of the history, or all events, newest first."""
+        with self.looking() as database:
+            history = self._history(database)
+            if events:
+                return history.events(limit)
+            return history.rows(limit, failed=failed) if history.exists(self.target.name) else []
+
+    # Looking
+
+    @contextmanager
+    def looking(self) -> Iterator[pw.Database]:
+        """Open a database that is there for the body, and close it again."""
+        if self.target.path is not None and not self.target.path.exists():
+            raise Unreadable(self.target.name, "there is no such file", "Check the name; the first `migrate` makes it.")
+        with self.target.connected() as database:
+            yield database
+
+    def _history(self, database: pw.Database) -> History:
+        return History(database, self.config.table)
+
+    def _proof(self, database: pw.Database) -> str:
+        """Tie what was proven to the scripts, byte for byte, the history's rows and the schema's version."""
+        version = self.dialect.schema_version(database)
+        return f"{self.fingerprint}:{self._history(database).digest()}:{version}"
+
+    def _marked_current(self, database: pw.Database, order: Order) -> Report | None:
+        """Answer from small reads that all is well, or return None and let ``_read`` look closely.
+
+        What was proven strictly, or for all plugins, is proven for less too.
+        """
+        if order.to is not None:
+            return None
+        try:
+            mark, at = self._history(database).mark()
+        except (pw.OperationalError, pw.ProgrammingError):
+            # No table yet; another process may make it this very moment. What else is wrong, the closer look finds.
+            return None
+        level, plugins, proof = (mark or "::").split(":", 2)
+        fits = level in (order.level, "strict") and plugins in (self._plugins, "all")
+        return self._report(State.CURRENT, at=at) if fits and proof == self._proof(database) else None
+
+    @property
+    def _plugins(self) -> str:
+        return "all" if self.all_plugins else "carried"
+
+    def read(self, database: pw.Database, *, structural: bool = False) -> Found:
+        """Look at history and schema; with ``structural`` at every rule of a table. Writes nothing."""
+        history = self._history(database)
+        rows = history.applied() if history.exists(self.target.name) else ()
+        known = self._known_here(rows)
+        status = compare(known.migrations, rows, known.sources)
+        live = self.dialect.snapshot(database, structural=structural)
+        expected = self.expected(known.migrations, structural)
+        drift = find_drift(expected, live)
+        ours = expected.tables.keys()
+        is_foreign = bool(live.tables) and not rows and not (live.tables.keys() & ours) and FRAMEWORK in known.sources
+        return Found(known, rows, status, live, drift, is_foreign)
+
+    def _known_here(self, rows: Iterable[AppliedMigration]) -> Collection:
+        """Leave out plugins whose rows the database does not carry, when it is one of a fleet."""
+        if self.all_plugins:
+            return self.known
+        carried = {row.source for row in rows if row.source is not None}
+        return restrict(self.known, carried | {FRAMEWORK, APP})
+
+    def expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
+        """Return the schema that these migrations make where there is nothing."""
+        scratch = self.dialect.scratch(self.target.database)
+        return expected_schema(tuple(migrations), self.config.table, structural, scratch)
+
+    def _refuse(self, found: Found, *, allow_ahead: bool = False) -> None:
+        if found.is_foreign and not self.adopt_foreign:
+            raise ForeignDatabase(
+                self.target.name,
+                f"none of its {len(found.live.tables)} tables is the framework's",
+                "If it is one of yours, name the file itself or give --adopt-foreign.",
+            )
+        if found.status.ahead and not allow_ahead:
+            newer = ", ".join(row.key for row in found.status.ahead)
+            raise Ahead(
+                self.target.name,
+                f"it has migrations newer than this release knows ({newer})",
+                "Install the newer release of the package they come from, or give --allow-ahead.",
+            )
+
+    def _refuse_early(self, found: Found, order: Order, only: Container[str] | None = None) -> None:
+        failed = [row for row in found.status.failed if only is None or row.key in only]
+        known = found.known.by_key
+        refuse_early_retry(self.target.name, failed, known, order.retry_after, datetime.now(UTC))
+
+    def _refuse_orphans(self, database: pw.Database, what: str, before: Counter[Violation]) -> None:
+        """Compare with the violations there were; a key that cannot be checked at all names no row."""
+        new = [(found, rows) for found, rows in (self.dialect.violations(database) - before).items() if found.columns]
+        if new:
+            orphans = ", ".join(f"{rows} in {v.table} ({', '.join(v.columns)}) of {v.parent}" for v, rows in new)
+            raise Orphaned(f"{what} would leave rows without the row they refer to: {orphans}")
+
+    def _plan(self, found: Found, to: str | None) -> Plan:
+        refuse_late = self.config.out_of_order == "refuse"
+        plan = plan_up(found.status, found.known, to, self.target.name, refuse_late=refuse_late)
+        return plan if self.target.engine == "sqlite" else without_cursors(plan, self.target.name)
+
+    # Telling
+
+    def _current(self, found: Found) -> Report:
+        """Return how a database stands that nothing was done to."""
+        status, drift = found.status, found.drift
+        failed = tuple(StepResult(row.key, Outcome.FAILED, 0, row.error) for row in status.failed)
+        if found.is_foreign:
+            state = State.FOREIGN
+        elif status.ahead:
+            state = State.AHEAD
+        elif status.failed:
+            state = State.FAILED
+        else:
+            state = State.PENDING if status.pending or drift.additive else State.CURRENT
+        return self._report(
+            state, status, steps=failed, drift=tuple(d.as_dict() for d in drift.differences if not d.extra)
+        )
+
+    def _report(self, state: State, status: Status | None = None, **parts: Any) -> Report:
+        """Fill in what every report says; with a status, also what the history and the sources leave to say."""
+        if status is not None:
+            notes = [problem.error for problem in self.known.problems] + [*self.known.notes, *_remarks(status)]
+            pending = tuple(migration.key for migration in status.pending)
+            parts |= {"at": status.at, "pending": pending, "notes": tuple(notes)}
+        return Report(self.target.name, hide_password(self.target.url), self.target.engine, state, **parts)
+
+
+class Orphaned(SchemaError):
+    """Rows lost the row they refer to; the run is undone."""
+
+
+def _remarks(status: Status) -> list[str]:
+    remarks = [f"{m.key} was edited after it was applied; put the change in a new migration" for m in status.changed]
+    remarks += [f"{row.key} is recorded and its script is gone" for row in status.missing]
+    remarks += [f"{row.key} belongs to a source that is not installed" for row in status.orphaned]
+    remarks += [f"{m.key} is older than one already applied" for m in status.out_of_order]
+    doubles = duplicate_numbers((*status.applied, *status.pending))
+    remarks += [f"{', '.join(keys)} have the same number and run in the order of their names" for keys in doubles]
+    return remarks
+
+
+def since(started: float) -> int:
+    """Return the milliseconds since a reading of ``perf_counter``."""
+    return round((time.perf_counter() - started) * 1000)

@@ -1,0 +1,107 @@
+"""Two ways to the same end that cost less: the copy of a ready schema, and the repetition of a proven plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import peewee as pw
+
+from framework_schema import template
+from framework_schema.applying import Applier
+from framework_schema.errors import TransactionLost
+from framework_schema.expected import orm_of
+from framework_schema.looking import Orphaned
+from framework_schema.migration import Migration
+from framework_schema.order import Order
+from framework_schema.plan_cache import Doubt, Proven, run_again, version_of
+from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.template import Template
+
+
+class Shortcuts(Applier):
+    """Takes them where they are safe; see ``template`` and ``plan_cache``."""
+
+    def _copied(self, order: Order) -> Report | None:
+        """Make a database that is not there yet from the template; None where that is not the way."""
+        path = self.target.path
+        if path is None or not (self.config.template and self.may_create and self.may_write) or order.to is not None:
+            return None
+        if path.absolute() != self._place:  # a relative name, and another working directory since
+            return None
+        if self.fingerprint is None or self.config.align == "off" or not template.is_vacant(path):
+            return None
+        if not template.fits(self.target.database):
+            return None
+        ready = self._template(self.fingerprint)
+        history = self._history(self.target.database)
+        if ready is None or not template.place(ready.stamped(history), path):
+            return None
+        with self.target.connected():  # so that the app's own PRAGMAs, such as WAL, hold for the file
+            pass
+        steps = tuple(StepResult(step.key, Outcome(step.outcome), made=step.made) for step in ready.steps)
+        return self._report(State.MIGRATED, at=steps[-1].key if steps else None, steps=steps, notes=ready.notes)
+
+    def _template(self, print_: str) -> Template | None:
+        """Return the ready schema of these scripts, if there can be one."""
+
+        def build() -> Template | None:
+            known = self._known_here(())
+            if known.problems:
+                return None
+            made = template.built(known.migrations, self.config.table, print_, self._plugins)
+            return None if made is None else replace(made, notes=known.notes)
+
+        return template.ready(template.key_of(print_, self.config.table, self._plugins), build)
+
+    def _repeated(self, database: pw.Database, order: Order) -> Report | None:
+        """Migrate by the plan that two such databases agreed on; None when there is none, or on any doubt."""
+        if self.plans is None:
+            return None
+        seen = version_of(database)
+        key = self._plan_key(database, order)
+        proven = None if key is None else self.plans.proven(key)
+        if proven is None:
+            return None
+        self._require_writing()
+        try:
+            with self.dialect.exclusive(database, self.target.name):
+                if version_of(database) != seen:  # another process was here meanwhile
+                    return None
+                self.dialect.check_health(database, self.target.name)
+                if proven.has_backup:
+                    self._make_backup(order.backup)
+                before = self.dialect.violations(database)
+                steps = self._run_again(database, order, proven)
+                self._refuse_orphans(database, "the plan", before)
+                self._leave_mark(database, order, proven.report.at)
+        except (Doubt, Orphaned, TransactionLost) as doubt:
+            self.plans.distrust(key, doubt)
+            return None
+        self.plans.count()
+        return self._report(
+            State.MIGRATED,
+            at=proven.report.at,
+            notes=proven.report.notes,
+            pending=proven.report.pending,
+            steps=steps,
+            aligned=proven.report.aligned,
+        )
+
+    def _run_again(self, database: pw.Database, order: Order, proven: Proven) -> tuple[StepResult, ...]:
+        history = self._history(database)
+
+        def script(migration: Migration, done: Sequence[Migration]) -> StepResult:
+            result = self._run(database, migration, orm_of((*proven.before, *done), database), None)
+            if result is None:
+                raise Doubt(f"{migration.key} is done already")
+            return result
+
+        def align() -> tuple[str, ...]:
+            expected = self.expected(proven.after)
+            alignment = self.dialect.aligned(database, expected, strict=False, repair=False)
+            for event in alignment.events:
+                history.log(event)
+            return alignment.done if not alignment.left else ("what rows forbid",)
+
+        return run_again(database, history, proven, self.known.by_key, script, align)
