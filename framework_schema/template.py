@@ -128,24 +128,47 @@ def is_vacant(path: Path) -> bool:
 
 def place(content: bytes, path: Path) -> bool:
     """Write a new database file, whole or not at all; False where there is one, or it cannot be done this way."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except OSError:
-        return False
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(partial, path)
+        with _opened(path.parent) as folder, _begun(path) as (number, name):
+            with os.fdopen(number, "wb", closefd=False) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(number)
+            os.link(name, path, src_dir_fd=folder)  # with a folder, for else Linux would link the symbolic link
+            os.fsync(folder)
     except OSError as error:
         logger.debug("%s: not from the template: %s", path, error)
         return False
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
     return True
+
+
+@contextmanager
+def _begun(path: Path) -> Iterator[tuple[int, str]]:
+    """Open a file without a name, of which a crash leaves nothing, or else one with a name that nobody looks for.
+
+    Yields its number and what to link; see ``O_TMPFILE`` in open(2).
+    """
+    try:
+        number = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o644)
+        partial = None
+    except (AttributeError, OSError):
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        yield number, f"/proc/self/fd/{number}" if partial is None else str(partial.absolute())
+    finally:
+        os.close(number)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        yield number
+    finally:
+        os.close(number)
 
 
 def key_of(fingerprint: str, table: str, plugins: str) -> str:
@@ -344,15 +367,6 @@ def _code() -> tuple[Any, ...]:
         files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
     own = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
     return (sqlite3.sqlite_version, platform.python_version(), version("peewee"), version("peewee-migrate"), own)
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def _quoted(name: str) -> str:

@@ -135,6 +135,49 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_the_next_run_finishe
     assert seen["killed"] >= KILLS // 10
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shortcuts", [True, False], ids=["shortcuts", "no shortcuts"])
+def test_a_fleet_killed_at_any_moment_has_old_and_new_members_only(processes, start, tmp_path, shortcuts):
+    """Members of one kind, so that plans are repeated, and new ones, which are copies of the template."""
+    origin = start[0]["migrate"]
+    settings = {"plan_cache": shortcuts, "template": shortcuts, "backup": "never"}
+
+    def fresh(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        there = [Path(shutil.copy(origin, folder / f"{number}.db")) for number in range(5)]
+        new = [folder / f"new{number}.db" for number in range(3)]
+        return there, new, [*map(str, there), *(f"sqlite:///{path}" for path in new)]
+
+    there, new, members = fresh("whole")
+    old = content(there[0])
+    processes("fleet", tmp_path, members=fresh("warm")[2], settings=settings)
+    ends, duration, *_ = processes("fleet", tmp_path, members=members, settings=settings)
+    assert ends == [0]
+    done, made = content(there[0]), content(new[0])
+    dice = random.Random(f"fleet {shortcuts}")
+    seen = Counter()
+    while seen["killed"] < max(KILLS // 10, 1) and seen["too late"] < KILLS + 20:
+        there, new, members = fresh(str(seen.total()))
+        ends, *_ = processes("fleet", tmp_path, members=members, settings=settings, kill_after=dice.random() * duration)
+        is_killed = ends == [-9]
+        seen["killed" if is_killed else "too late"] += 1
+        duration *= 1.03 if is_killed else 0.8
+
+        for path in there:
+            assert files.integrity(path) == ["ok"]
+            assert content(path) in (old, done)
+        for path in new:
+            assert not path.exists() or content(path) in ({"": []}, made)
+        assert processes("fleet", tmp_path, members=members, settings=settings)[0] == [0]
+        assert {path.name for path in there[0].parent.iterdir()} == {path.name for path in (*there, *new)}
+        assert all(content(path) == done for path in there)
+        assert all(content(path) == made for path in new)
+        shutil.rmtree(there[0].parent)
+    print(f"fleet {shortcuts}: {dict(seen)}")
+    assert seen["killed"] >= KILLS // 10
+
+
 MOMENTS = {
     "before the record": ('INSERT INTO "schema_migrations"', "old"),
     "before the events": ('INSERT INTO "schema_migration_events"', "old"),

@@ -18,6 +18,7 @@ TEXT = '''
 import ctypes, json, os, signal, sys, tempfile, time
 import peewee as pw
 from framework_schema.config import Config
+from framework_schema.fleet import migrate_fleet
 from framework_schema.runner import Runner
 from framework_schema.sources import Folder, installed
 from framework_schema.transfer import copy
@@ -36,12 +37,18 @@ ACTIONS = {
     "backup": lambda target, given: runner(target, given).backup(),
     "rollback": lambda target, given: runner(target, given).rollback(steps=3, force=True),
     "undo": lambda target, given: runner(target, given).rollback(to=given["to"]),
+    "fleet": lambda target, given: migrate_fleet(
+        given["members"], sources(given), jobs=1, config=Config(timeout=60, **given["settings"])
+    ),
     "restore": lambda target, given: runner(target, given).restore(str(target) + ".made"),
     "copy": lambda target, given: copy(
         given["source"], target, sources=sources(given), rejects=given["rejects"], batch=50, config=Config(timeout=60)
     ),
 }
-WANTED = {"copy": lambda told: not told.left and all(table.is_equal for table in told.tables)}
+WANTED = {
+    "fleet": lambda told: not told.failed,
+    "copy": lambda told: not told.left and all(table.is_equal for table in told.tables),
+}
 
 def was_wanted(action, told):
     if action in WANTED:
