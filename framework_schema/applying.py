@@ -63,6 +63,7 @@ class Applier(Looker):
         is done again to find the script that is to blame.
         """
         self._require_writing()
+        deadline = time.monotonic() + self.config.timeout
         done: list[StepResult] = []
         for number in itertools.count(1):
             try:
@@ -76,10 +77,11 @@ class Applier(Looker):
                 kind = Hindrance.LOCK if isinstance(error, Locked) and done else self.dialect.hindrance(cause)
                 if kind is None:
                     raise
-                if kind is Hindrance.LOCK or number == TRIES:
+                is_over = time.monotonic() >= deadline if kind is Hindrance.LOCK else number >= TRIES
+                if is_over or isinstance(error, Locked):
                     return self._hindered(database, error, self._standing(database, done))
                 logger.info("%s: gave way to another transaction, trying again", self.target.name)
-                time.sleep(PAUSE * 2**number * (0.5 + random.random()))
+                time.sleep(PAUSE * 2 ** min(number, TRIES) * (0.5 + random.random()))
             done = self._standing(database, done)
         raise AssertionError("unreachable")
 
@@ -190,7 +192,8 @@ class Applier(Looker):
         tape = Tape()
         try:
             with self.dialect.step(database, step.key) if step.atomic else unbound(database):
-                if history.has(step.key):
+                before_us = history.outcome(step.key)
+                if before_us:
                     return None
                 with nullcontext(tape) if recording is None else recording.step(database, step) as tape:
                     call(step, database, doing, orm)
@@ -217,7 +220,7 @@ class Applier(Looker):
             return StepResult(step.key, Outcome.FAILED, since(started), reason)
         outcome = Outcome.ADOPTED if doing.is_adoption else Outcome.APPLIED
         detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
-        history.record(step.key, duration_ms=since(started))
+        history.record(step.key, duration_ms=since(started), is_new=before_us is None)
         history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=since(started), checksum=step.checksum))
         made = tuple(what for what in doing.done if what.startswith(("table ", "column ")))
         if recording is not None:

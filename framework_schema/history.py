@@ -218,17 +218,19 @@ class History:
             statement = statement.replace(ours, theirs)
         return statement
 
-    def record(self, key: str, *, error: str | None = None, duration_ms: int | None = None) -> None:
-        """Write or overwrite the one row of a migration; ``error`` makes it a failure."""
+    def record(
+        self, key: str, *, error: str | None = None, duration_ms: int | None = None, is_new: bool = False
+    ) -> None:
+        """Write or overwrite the one row of a migration, which ``is_new`` says is not there; ``error``: it failed."""
         values = (_now(), error is None, error, duration_ms, key)
         table, mark = self._q(self.table), self.database.param
-        changed = self._execute(
+        changed = is_new or self._write(
             f"UPDATE {table} SET applied_at = {mark}, success = {mark}, error_message = {mark}, "
             f"execution_time_ms = {mark} WHERE migration_name = {mark}",
             values,
         )
-        if not self.database.rows_affected(changed):
-            self._execute(
+        if changed is True or not self.database.rows_affected(changed):
+            self._write(
                 f"INSERT INTO {table} (applied_at, success, error_message, execution_time_ms, migration_name) "
                 f"VALUES ({', '.join([mark] * 5)})",
                 values,
@@ -250,11 +252,11 @@ class History:
         )
         cursor.executemany(self._insert_event, [_values(event) for event in events])
 
-    def has(self, key: str) -> bool:
-        """Tell whether a migration is recorded as done; one small read."""
+    def outcome(self, key: str) -> bool | None:
+        """Tell whether a migration is recorded as done, or as failed, or not at all: None; one small read."""
         table, mark = self._q(self.table), self.database.param
-        sql = f"SELECT success FROM {table} WHERE migration_name = {mark}"
-        return any(success is None or success for (success,) in self._execute(sql, (key,)).fetchall())
+        rows = self._execute(f"SELECT success FROM {table} WHERE migration_name = {mark}", (key,)).fetchall()
+        return any(success is None or success for (success,) in rows) if rows else None
 
     def forget(self, key: str) -> None:
         """Remove a migration's row, as a rollback does. The events stay."""
@@ -262,7 +264,7 @@ class History:
 
     def log(self, event: Event) -> None:
         """Append one event."""
-        self._execute(self._insert_event, _values(event))
+        self._write(self._insert_event, _values(event))
 
     @property
     def _insert_event(self) -> str:
@@ -332,6 +334,13 @@ class History:
     @staticmethod
     def _order(have: Iterable[str]) -> str:
         return "id" if "id" in have else "applied_at"
+
+    def _write(self, sql: str, params: Sequence[Any]) -> Any:
+        """Write a row of ours, on PostgreSQL without a savepoint: under the migration lock nobody else does."""
+        if not isinstance(self.database, pw.PostgresqlDatabase) or not hasattr(self.database, "attended"):
+            return self._execute(sql, params)
+        with self.database.attended(None):
+            return self._execute(sql, params)
 
     def _execute(self, sql: str, params: Sequence[Any] | None = None) -> Any:
         return self.database.execute_sql(sql, params)

@@ -14,6 +14,7 @@ import peewee as pw
 from peewee_migrate.migrator import ORM
 from peewee_migrate.migrator import Migrator as PeeweeMigrator
 
+from framework_schema.errors import SchemaError
 from framework_schema.operations import Operations
 
 type_of_model = type[pw.Model]
@@ -59,13 +60,17 @@ class LazyOrm(ORM):
         """Return a model by its table name."""
         found = self.find(name)
         if found is None:
-            raise KeyError(f"no table or model {name!r}: no script made it and the database does not have it")
+            raise NoModel(f"no table or model {name!r}: no script made it and the database does not have it")
         return found
 
     def remove(self, model: type_of_model) -> None:
         """Forget a model; one that was never asked for is no error."""
         self.__models__.pop(model.__name__, None)
         self.__tables__.pop(model._meta.table_name, None)
+
+
+class NoModel(SchemaError, LookupError):
+    """A script asks for a model that nothing defines."""
 
 
 class ConvergingMigrator(PeeweeMigrator):

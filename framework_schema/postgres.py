@@ -168,6 +168,12 @@ class PostgresDialect(ServerDialect):
             if before is not None and _one(database, "SELECT txid_current()") != before:
                 raise CommitRefused(f"{key} ended the runner's transaction. Remove what commits or rolls back.")
 
+    def own_statements(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Leave out the savepoints in a transaction: what has no lock in time undoes its script, which begins again."""
+        if isinstance(database, Attended) and database.in_transaction():
+            return database.attended(None)
+        return _nothing()
+
     def hindrance(self, error: BaseException | None) -> Hindrance | None:
         """Read the SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
         return HINDRANCES.get(_code(error) or "") if error else None

@@ -22,5 +22,9 @@ def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
     found = sorted((os.fsencode(name).decode("utf-8", "replace"), name) for name in names if name not in NO_SCRIPTS)
     for name, stem in found:
         path = os.path.join(folder, f"{stem}.py")
-        with open(path, "rb") as file:
-            yield name, path, file.read()
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except OSError as error:  # reading does not say of which file
+            raise OSError(error.errno, error.strerror, path) from error
+        yield name, path, content

@@ -104,6 +104,7 @@ class Reader(ABC):
             self.read_columns()
             self.read_constraints()
             self.read_indexes()
+        if self.parts and not self.only:  # an operation on one table has no use for them
             self.read_triggers()
         tables = {key: parts.table(structural) for key, parts in self.parts.items()}
         return Snapshot(tables, frozenset() if self.only else self.views())

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import peewee as pw
 
 from framework_schema.databases import hide_password
+from framework_schema.errors import SchemaError
 
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.S)
 MY_VALUE = re.compile(r"((?:value|entry|argument|near|out of range in):? )'.*'(?= for | at (?:row|line) |\.|$)", re.S)
@@ -58,7 +59,7 @@ def _message(error: BaseException) -> str:
     driver = next((link for link in (*links, error) if _is_drivers(link)), None)
     if driver is not None:
         return _of_driver(driver)
-    if isinstance(error, CONVERSIONS):
+    if isinstance(error, CONVERSIONS) and not isinstance(error, SchemaError):
         return QUOTED.sub(HIDDEN, str(error))
     return _without_values(str(error)) if wrapped else str(error)
 

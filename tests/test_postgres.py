@@ -8,7 +8,7 @@ import servers
 from playhouse.pool import PooledPostgresqlDatabase
 from script_texts import creates, script, sql
 
-from framework_schema import databases, postgres, runner
+from framework_schema import applying, databases, postgres
 from framework_schema.config import Config
 from framework_schema.databases import open_target
 from framework_schema.errors import ConfigError, MigrationFailed, SchemaError, Unreadable
@@ -254,7 +254,7 @@ def test_what_the_server_asks_to_begin_again_is_begun_again_a_few_times(fresh, f
     assert (report.state, report.applied) == (State.LOCKED, ["app/001_a", "app/002_setup"])
     assert report.pending == ("app/003_again",) and Runner(url, [source]).history(failed=True) == []
     tried = servers.run("postgresql", fresh.url, "SELECT last_value - (-100) + 1 FROM tried")[0][0]
-    assert tried == runner.TRIES
+    assert tried == applying.TRIES
 
 
 def test_a_deferred_database_is_refused():

@@ -104,7 +104,9 @@ def test_every_row_arrives_with_its_values(source, target, tmp_path):
     assert [row[8] for row in found] == ["tab\tback\\slash\nnew “ü” '\"", "12", ""]
     assert [row[9] and bytes(row[9]) for row in found] == [b"\x00\xff\\", None, b""]
     assert not Runner(target.url, [scripts]).drift(strict=True)
-    assert not rows(target, f"SELECT 1 FROM information_schema.tables WHERE table_name = '{PROGRESS_TABLE}'")
+    here = "current_schema()" if target.engine == "postgresql" else "DATABASE()"
+    known = f"SELECT 1 FROM information_schema.tables WHERE table_schema = {here}"
+    assert not rows(target, f"{known} AND table_name = '{PROGRESS_TABLE}'")
 
 
 def test_the_next_row_id_was_never_given_out(source, target, tmp_path):
