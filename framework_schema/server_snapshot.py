@@ -152,8 +152,13 @@ class PostgresReader(Reader):
 
     HERE = "n.nspname = current_schema()"
 
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return () if self.only is None else (self.only,)
+
     def _which(self, alias: str = "c") -> str:
-        return f"{self.HERE} AND ({self.database.param}::text IS NULL OR {alias}.relname = {self.database.param})"
+        # Spelt out for one table: with "all, or this one" in it the server would not look it up in its index.
+        return f"{self.HERE} AND {alias}.relname = {self.database.param}" if self.only else self.HERE
 
     def read_tables(self) -> None:
         """Find ordinary and partitioned tables, without those of extensions."""
@@ -161,7 +166,7 @@ class PostgresReader(Reader):
             "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             f"WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND {self._which()} AND NOT EXISTS "
             "(SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY c.relname",
-            self.only, self.only,
+            *self._asked,
         ):  # fmt: skip
             self.parts[name] = _Parts(name)
 
@@ -176,7 +181,7 @@ class PostgresReader(Reader):
             "JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation "
             "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
             f"WHERE c.relkind IN ('r', 'p') AND {self._which()} ORDER BY c.relname, a.attnum",
-            self.only, self.only,
+            *self._asked,
         ):  # fmt: skip
             parts = self.of(table)
             if parts is None:
@@ -205,7 +210,7 @@ class PostgresReader(Reader):
             "FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid "
             "JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class f ON f.oid = k.confrelid "
             f"WHERE k.contype IN ('p', 'u', 'f', 'c') AND {self._which()} ORDER BY c.relname, k.conname",
-            self.only, self.only,
+            *self._asked,
         ):  # fmt: skip
             parts = self.of(table)
             if parts is None:
@@ -235,16 +240,16 @@ class PostgresReader(Reader):
         found: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for table, name, *rest in self.rows(
             "SELECT c.relname, i.relname, x.indisunique, m.amname, pg_get_expr(x.indpred, x.indrelid, true), "
-            "a.attname, pg_get_indexdef(x.indexrelid, p.place, true), x.indoption[p.place - 1] & 1 "
+            "(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1]), "
+            "pg_get_indexdef(x.indexrelid, p.place, true), x.indoption[p.place - 1] & 1 "
             "FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam "
             "CROSS JOIN generate_series(1, x.indnkeyatts) AS p(place) "
-            "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1] "
             f"WHERE NOT x.indisprimary AND x.indisvalid AND {self._which()} "
             "AND NOT EXISTS (SELECT 1 FROM pg_constraint k "
             "WHERE k.conindid = x.indexrelid AND k.contype IN ('u', 'x')) "
             "ORDER BY c.relname, i.relname, p.place",
-            self.only, self.only,
+            *self._asked,
         ):  # fmt: skip
             found[table, name].append(rest)
         for (table, name), columns in found.items():
@@ -279,7 +284,7 @@ class PostgresReader(Reader):
             "FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_proc f ON f.oid = g.tgfoid JOIN pg_language l ON l.oid = f.prolang "
             f"WHERE NOT g.tgisinternal AND {self._which()}",
-            self.only, self.only,
+            *self._asked,
         ):  # fmt: skip
             parts = self.of(table)
             if parts is not None:
