@@ -224,17 +224,19 @@ class History:
         """Write or overwrite the one row of a migration, which ``is_new`` says is not there; ``error``: it failed."""
         values = (_now(), error is None, error, duration_ms, key)
         table, mark = self._q(self.table), self.database.param
-        changed = is_new or self._write(
-            f"UPDATE {table} SET applied_at = {mark}, success = {mark}, error_message = {mark}, "
-            f"execution_time_ms = {mark} WHERE migration_name = {mark}",
-            values,
-        )
-        if changed is True or not self.database.rows_affected(changed):
-            self._write(
-                f"INSERT INTO {table} (applied_at, success, error_message, execution_time_ms, migration_name) "
-                f"VALUES ({', '.join([mark] * 5)})",
+        if not is_new:
+            changed = self._write(
+                f"UPDATE {table} SET applied_at = {mark}, success = {mark}, error_message = {mark}, "
+                f"execution_time_ms = {mark} WHERE migration_name = {mark}",
                 values,
             )
+            if self.database.rows_affected(changed):
+                return
+        self._write(
+            f"INSERT INTO {table} (applied_at, success, error_message, execution_time_ms, migration_name) "
+            f"VALUES ({', '.join([mark] * 5)})",
+            values,
+        )
 
     def record_all(self, events: Iterable[Event]) -> None:
         """Record that these migrations are applied, with these events, as ``record`` and ``log`` would one by one."""
