@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
+from framework_schema import marks
 from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, would_rebuild
 from framework_schema.databases import hide_password
@@ -266,7 +267,7 @@ class Applier(Looker):
         return report
 
     def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
-        mark = f"{order.level}:{self._plugins}:{self._proof(database)}"
+        mark = marks.made(order.level, self._plugins, self.fingerprint, self._seen(database))
         self._history(database).log(Event("verified", key=at, mark=mark))
 
     # Recording for the plan cache

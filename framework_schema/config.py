@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framework_schema.errors import ConfigError
-from framework_schema.history import TABLE
+from framework_schema.marks import TABLE
 
 PREFIX = "FRAMEWORK_SCHEMA_"
 CHOICES = {

@@ -50,14 +50,14 @@ class Target:
     @contextmanager
     def connected(self) -> Iterator[pw.Database]:
         """Open the connection for the body, and close it again."""
-        with translated(self), _reachable(self):
-            self.database.connect(reuse_if_open=self.borrowed)
-        try:
-            with translated(self):
+        with translated(self):
+            with _reachable(self):
+                self.database.connect(reuse_if_open=self.borrowed)
+            try:
                 yield self.database
-        finally:
-            if not self.borrowed:
-                self.database.close()
+            finally:
+                if not self.borrowed:
+                    self.database.close()
 
 
 def open_target(
@@ -85,6 +85,8 @@ def open_target(
 
 def hide_password(url: str) -> str:
     """Return the URL, or a text that holds URLs, without any password."""
+    if "@" not in url and "=" not in url:
+        return url
     return SECRET_QUERY.sub(r"\1***", SECRET_LOGIN.sub(r"\1:***@", url))
 
 

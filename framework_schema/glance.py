@@ -13,17 +13,15 @@ import os
 import sqlite3
 import sys
 import time
-from hashlib import sha256
 
-from framework_schema._version import __version__
+from framework_schema import marks
 from framework_schema.plugins import are_installed
-from framework_schema.script_files import read_scripts
+from framework_schema.script_files import own_folder, read_scripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TABLE, EVENTS = "schema_migrations", "schema_migration_events"
 WIDTH = 60
 """Letters of a name above which the table is laid out by the whole command."""
 
@@ -50,11 +48,7 @@ def answer(arguments: Sequence[str]) -> str | None:
 
 def fingerprint() -> str:
     """Hash the framework's scripts, as ``sources.fingerprint`` does."""
-    digest = sha256(__version__.encode())
-    digest.update(b"framework ()")
-    for name, _, content in read_scripts(_folder()):
-        digest.update(f"{name} {len(content)} ".encode() + content)
-    return digest.hexdigest()[:32]
+    return marks.fingerprint([("framework", (), ((name, content) for name, _, content in read_scripts(own_folder())))])
 
 
 class _NotCurrent(Exception):
@@ -66,14 +60,10 @@ def _look(path: str, wanted: str) -> str:
     started = time.perf_counter()
     connection = sqlite3.connect(f"file:{_quoted(os.path.abspath(path))}?mode=ro", uri=True, timeout=0)
     try:
-        row = connection.execute(f'SELECT mark FROM "{EVENTS}" ORDER BY id DESC LIMIT 1').fetchone()
-        level, plugins, proof = ((row and row[0]) or "::").split(":", 2)
-        rows = connection.execute(f'SELECT migration_name, success FROM "{TABLE}" ORDER BY 1').fetchall()
-        digest = sha256(repr([(name, bool(success)) for name, success in rows]).encode()).hexdigest()[:16]
-        (version,) = connection.execute("PRAGMA schema_version").fetchone()
+        seen = marks.see(connection.execute)
     finally:
         connection.close()
-    if level not in ("additive", "strict") or plugins != "all" or proof != f"{wanted}:{digest}:{version}":
+    if not marks.holds("additive", "all", wanted, seen):
         raise _NotCurrent
     return _since(started)
 
@@ -96,13 +86,6 @@ def _is_told_otherwise() -> bool:
     if any(name.startswith("FRAMEWORK_SCHEMA_") for name in os.environ):
         return True
     return os.path.exists("migrations") or os.path.exists("app/migrations") or are_installed()
-
-
-def _folder() -> str:
-    """Find the scripts beside this file, or where the checkout keeps them."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    installed = os.path.join(here, "migrations")
-    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(here), "migrations")
 
 
 def _table(names: Sequence[str], times: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,6 @@ and append-only. Reading creates neither.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +19,8 @@ import peewee as pw
 from framework_schema._version import __version__
 from framework_schema.errors import ForeignHistory
 from framework_schema.fields import KEY_TEXT, UTC_NOW
+from framework_schema.marks import TABLE, events_of
 
-TABLE = "schema_migrations"
-EVENTS_SUFFIX = "_events"
 COLUMNS = ("id", "migration_name", "applied_at", "success", "error_message", "execution_time_ms")
 SHORTEST = {"migration_name", "applied_at"}
 """The columns every home-made ``schema_migrations`` of the framework has had."""
@@ -99,7 +97,7 @@ class Event:
 
     ``kind`` is one of applied, adopted, failed, aligned, repaired, imported,
     rolled back, restored, verified; ``outcome`` is ok or failed. ``mark`` ties
-    the plan to the schema it left behind: see ``History.mark``.
+    the plan to the schema it left behind: see ``marks``.
     """
 
     kind: str
@@ -123,7 +121,7 @@ class History:
     @property
     def events_table(self) -> str:
         """Name of the append-only table."""
-        return f"schema_migration{EVENTS_SUFFIX}" if self.table == TABLE else f"{self.table}{EVENTS_SUFFIX}"
+        return events_of(self.table)
 
     def exists(self, name: str) -> bool:
         """Tell whether the database has this history table; checks its shape.
@@ -167,21 +165,17 @@ class History:
     def mark(self) -> tuple[str | None, str | None]:
         """Return the mark the last run left, if nothing happened since, and the newest migration then; one small read.
 
-        A run that ends with everything as expected writes the plan's
-        fingerprint and the schema's version as the newest event. A plan that
-        changed, a table altered by hand, or a failure since: no mark fits.
+        A run that ends with everything as expected writes it as the newest
+        event: see ``marks``. The driver's error where there is no table.
         """
         table = self._q(self.events_table)
-        try:
-            row = self._execute(f"SELECT mark, migration_name FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
-        except pw.ProgrammingError:  # how a server says that there is no such table
-            return (None, None)
+        row = self._execute(f"SELECT mark, migration_name FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
         return (row[0], row[1]) if row else (None, None)
 
-    def digest(self) -> str:
-        """Hash which migrations the rows name and whether they succeeded; one small read."""
+    def outcomes(self) -> list[tuple[str, bool]]:
+        """Read which migrations the rows name and whether they succeeded; one small read."""
         rows = self._execute(f"SELECT migration_name, success FROM {self._q(self.table)} ORDER BY 1").fetchall()
-        return hashlib.sha256(repr([(name, bool(success)) for name, success in rows]).encode()).hexdigest()[:16]
+        return [(name, bool(success)) for name, success in rows]
 
     def names_in(self, table: str) -> frozenset[str]:
         """Read the names another tool recorded in a table of its own; none where its shape is another."""

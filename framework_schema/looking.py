@@ -15,6 +15,7 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema import marks
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
 from framework_schema.dialects import Dialect, for_database
@@ -135,26 +136,25 @@ class Looker:
     def _history(self, database: pw.Database) -> History:
         return History(database, self.config.table)
 
-    def _proof(self, database: pw.Database) -> str:
-        """Tie what was proven to the scripts, byte for byte, the history's rows and the schema's version."""
-        version = self.dialect.schema_version(database)
-        return f"{self.fingerprint}:{self._history(database).digest()}:{version}"
+    def _seen(self, database: pw.Database) -> marks.Seen:
+        """Read what a mark is compared with: see ``marks.see``."""
+        if self.target.engine == "sqlite":
+            return marks.see(database.execute_sql, self.config.table)
+        history = self._history(database)
+        return *history.mark(), history.outcomes(), self.dialect.schema_version(database)
 
-    def _marked_current(self, database: pw.Database, order: Order) -> Report | None:
-        """Answer from small reads that all is well, or return None and let ``_read`` look closely.
-
-        What was proven strictly, or for all plugins, is proven for less too.
-        """
+    def _marked_current(self, database: pw.Database, order: Order, started: float) -> Report | None:
+        """Answer from small reads that all is well, or return None and let ``read`` look closely."""
         if order.to is not None:
             return None
         try:
-            mark, at = self._history(database).mark()
+            seen = self._seen(database)
         except (pw.OperationalError, pw.ProgrammingError):
             # No table yet; another process may make it this very moment. What else is wrong, the closer look finds.
             return None
-        level, plugins, proof = (mark or "::").split(":", 2)
-        fits = level in (order.level, "strict") and plugins in (self._plugins, "all")
-        return self._report(State.CURRENT, at=at) if fits and proof == self._proof(database) else None
+        if not marks.holds(order.level, self._plugins, self.fingerprint, seen):
+            return None
+        return self._report(State.CURRENT, at=seen[1], duration_ms=since(started))
 
     @property
     def _plugins(self) -> str:

@@ -62,9 +62,10 @@ class Runner(Shortcuts, Undoer):
         if copied is not None:
             return replace(copied, duration_ms=since(started))
         with self.target.connected() as database:
-            marked = self._marked_current(database, order)
-            report = marked or self._repeated(database, order) or self._migrated(database, order)
-        return self._ended(report, started)
+            marked = self._marked_current(database, order, started)
+            if marked is None:
+                report = self._repeated(database, order) or self._migrated(database, order)
+        return marked or self._ended(report, started)
 
     def rollback(
         self,

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 NO_SCRIPTS = ("__init__", "conf")
 
 
+def own_folder() -> str:
+    """Find the framework's scripts beside this file, or where the checkout keeps them."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    installed = os.path.join(here, "migrations")
+    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(here), "migrations")
+
+
 def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
     """Yield name, path and content of each script, in the order of their names.
 
@@ -23,7 +30,7 @@ def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
     for name, stem in found:
         path = os.path.join(folder, f"{stem}.py")
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 content = file.read()
         except OSError as error:  # reading does not say of which file
             raise OSError(error.errno, error.strerror, path) from error

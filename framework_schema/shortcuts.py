@@ -27,9 +27,9 @@ class Shortcuts(Applier):
         path = self.target.path
         if path is None or not (self.config.template and self.may_create and self.may_write) or order.to is not None:
             return None
-        if path.absolute() != self._place:  # a relative name, and another working directory since
+        if not template.is_vacant(path) or path.absolute() != self._place:  # a relative name, another directory since
             return None
-        if self.fingerprint is None or self.config.align == "off" or not template.is_vacant(path):
+        if self.fingerprint is None or self.config.align == "off":
             return None
         if not template.fits(self.target.database):
             return None

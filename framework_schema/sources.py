@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
-from importlib import resources, util
+from importlib import util
 from pathlib import Path
 from typing import Protocol
 
-from framework_schema import plugins
-from framework_schema._version import __version__
+from framework_schema import marks, plugins
 from framework_schema.errors import SourceError
 from framework_schema.migration import NAME, Migration, Style, order_of, read_needs
-from framework_schema.script_files import read_scripts
+from framework_schema.script_files import own_folder, read_scripts
 
 GROUP = "framework_schema.migrations"
 """Entry point group in which a downstream package registers its scripts' package."""
@@ -176,10 +174,7 @@ def framework() -> Package:
 class _Framework(Package):
     @cached_property
     def folder(self) -> Path:
-        try:
-            return Path(str(resources.files("framework_schema.migrations")))
-        except ModuleNotFoundError:  # a plain checkout that was never installed
-            return Path(__file__).resolve().parent.parent / "migrations"
+        return Path(own_folder())
 
 
 def installed() -> tuple[Source, ...]:
@@ -246,15 +241,13 @@ def fingerprint(sources: Iterable[Source]) -> str | None:
 
     None when a source cannot be read: then nothing may be taken for known.
     """
-    digest = hashlib.sha256(__version__.encode())
     try:
-        for source in sources:
-            digest.update(f"{source.name} {source.depends_on}".encode())
-            for migration in source.files():
-                digest.update(f"{migration.name} {len(migration.content)} ".encode() + migration.content)
+        return marks.fingerprint(
+            (source.name, source.depends_on, ((file.name, file.content) for file in source.files()))
+            for source in sources
+        )
     except SourceError:
         return None
-    return digest.hexdigest()[:32]
 
 
 def restrict(known: Collection, sources: AnyOf[str]) -> Collection:

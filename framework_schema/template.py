@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
+from framework_schema import marks
 from framework_schema.dialects import Dialect, for_database
 from framework_schema.expected import call, orm_of
 from framework_schema.history import Event, History
@@ -264,9 +265,9 @@ def _build(migrations: Sequence[Migration], table: str, fingerprint: str, plugin
             if dialect.violations(database):
                 raise NoTemplate("rows without the row they refer to")
             times = tuple(_times(database, {table, history.events_table}))
-            proof = f"{fingerprint}:{history.digest()}:{dialect.schema_version(database)}"
+            mark = marks.made("strict", plugins, fingerprint, marks.see(database.execute_sql, table))
             at = migrations[-1].key if migrations else None
-            history.log(Event("verified", key=at, mark=f"strict:{plugins}:{proof}"))
+            history.log(Event("verified", key=at, mark=mark))
         connection: sqlite3.Connection = database.connection()
         return Template(connection.serialize(), tuple(steps), times)
 

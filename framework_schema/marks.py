@@ -1,0 +1,79 @@
+"""The mark in the newest event: this database was found to be as it should be, with these scripts.
+
+It holds for as long as the scripts are the same byte for byte, the history has
+the same rows, and the schema is the version it was. This imports neither Peewee
+nor the scripts' parser: most starts of a process need no more.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from framework_schema._version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    Seen = tuple[str | None, str | None, Sequence[tuple[Any, ...]], str]
+    """The mark, the newest migration then, the history's rows with whether each succeeded, the schema's version."""
+
+TABLE = "schema_migrations"
+
+
+def events_of(table: str) -> str:
+    """Name the append-only table beside a history."""
+    return f"{table.removesuffix('s') if table == TABLE else table}_events"
+
+
+def see(execute: Callable[[str], Any], table: str = TABLE) -> Seen:
+    """Read what a mark is compared with from SQLite, in two small reads; the driver's error when a table is absent.
+
+    The first statement is not finished before the second: so both read the same
+    state, and the lock is taken once (https://www.sqlite.org/lang_transaction.html#implicit_versus_explicit_transactions).
+    """
+    schema = execute("PRAGMA schema_version")
+    try:
+        rows = execute(
+            f"SELECT 0, migration_name, success FROM {_quoted(table)} UNION ALL SELECT * FROM"
+            f" (SELECT 1, mark, migration_name FROM {_quoted(events_of(table))} ORDER BY id DESC LIMIT 1)"
+        ).fetchall()
+    finally:
+        ((version,),) = schema.fetchall()
+    _, mark, at = rows.pop() if rows and rows[-1][0] else (1, None, None)
+    return mark, at, rows, str(version)
+
+
+def made(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> str:
+    """Return the mark to leave on a database as it was seen."""
+    return f"{level}:{plugins}:{_proof(fingerprint, seen)}"
+
+
+def holds(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> bool:
+    """Tell whether nothing has to be done: what was found strictly, or with all plugins, holds for less too."""
+    mark, proof = seen[0], _proof(fingerprint, seen)
+    return fingerprint is not None and any(
+        mark == f"{found}:{those}:{proof}" for found in (level, "strict") for those in (plugins, "all")
+    )
+
+
+def fingerprint(sources: Iterable[tuple[str, tuple[str, ...], Iterable[tuple[str, bytes]]]]) -> str:
+    """Hash scripts byte for byte: for each source its name, what it depends on, and its files' names and contents."""
+    digest = sha256(__version__.encode())
+    for source, depends_on, files in sources:
+        digest.update(f"{source} {depends_on}".encode())
+        for name, content in files:
+            digest.update(f"{name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:32]
+
+
+def _proof(fingerprint: str | None, seen: Seen) -> str:
+    _, _, rows, version = seen
+    text = "\0".join([f"{success} {name}" for _, name, success in rows])
+    digest = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return f"{fingerprint}:{digest}:{version}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
