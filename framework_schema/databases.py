@@ -51,8 +51,10 @@ class Target:
     def connected(self) -> Iterator[pw.Database]:
         """Open the connection for the body, and close it again."""
         with translated(self):
-            with _reachable(self):
+            if self.engine == "sqlite":
                 self.database.connect(reuse_if_open=self.borrowed)
+            else:
+                _reach(self)
             try:
                 yield self.database
             finally:
@@ -249,14 +251,11 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
-@contextmanager
-def _reachable(target: Target) -> Iterator[None]:
-    """Turn a server's or driver's refusal to connect into one clear line, without a password."""
+def _reach(target: Target) -> None:
+    """Connect to a server; its or the driver's refusal becomes one clear line, without a password."""
     try:
-        yield
+        target.database.connect()
     except (pw.DatabaseError, pw.InterfaceError, ValueError, TypeError) as error:
-        if target.engine == "sqlite":
-            raise
         text = " ".join(hide_password(str(error)).split())
         for secret in ("password", "passwd"):
             value = target.database.connect_params.get(secret)

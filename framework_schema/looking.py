@@ -139,7 +139,7 @@ class Looker:
     def _seen(self, database: pw.Database) -> marks.Seen:
         """Read what a mark is compared with: see ``marks.see``."""
         if self.target.engine == "sqlite":
-            return marks.see(database.execute_sql, self.config.table)
+            return marks.see(database.connection().execute, self.config.table)
         history = self._history(database)
         return *history.mark(), history.outcomes(), self.dialect.schema_version(database)
 
@@ -149,8 +149,7 @@ class Looker:
             return None
         try:
             seen = self._seen(database)
-        except (pw.OperationalError, pw.ProgrammingError):
-            # No table yet; another process may make it this very moment. What else is wrong, the closer look finds.
+        except Exception:  # whatever the driver calls it: most often that there is no table yet
             return None
         if not marks.holds(order.level, self._plugins, self.fingerprint, seen):
             return None

@@ -52,10 +52,11 @@ def made(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> str:
 
 def holds(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> bool:
     """Tell whether nothing has to be done: what was found strictly, or with all plugins, holds for less too."""
-    mark, proof = seen[0], _proof(fingerprint, seen)
-    return fingerprint is not None and any(
-        mark == f"{found}:{those}:{proof}" for found in (level, "strict") for those in (plugins, "all")
-    )
+    if seen[0] is None or fingerprint is None:
+        return False
+    proof = _proof(fingerprint, seen)
+    enough = [f"{found}:{those}:{proof}" for found in (level, "strict") for those in (plugins, "all")]
+    return seen[0] in enough
 
 
 def fingerprint(sources: Iterable[tuple[str, tuple[str, ...], Iterable[tuple[str, bytes]]]]) -> str:

@@ -124,7 +124,9 @@ def fits(database: pw.Database) -> bool:
 
 def is_vacant(path: Path) -> bool:
     """Tell whether nothing is there, nor anything SQLite would take for a part of it."""
-    return not any(os.path.lexists(f"{path}{end}") for end in ("", "-journal", "-wal", "-shm"))
+    return not os.path.lexists(path) and not any(
+        os.path.lexists(f"{path}{end}") for end in ("-journal", "-wal", "-shm")
+    )
 
 
 def place(content: bytes, path: Path) -> bool:
