@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import peewee as pw
 from flask import Flask, Response, current_app
 
+from framework_schema import marks
 from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
@@ -44,6 +46,7 @@ CONFIG_KEYS = ("DATABASE", "DATABASE_URL", "DATABASE_URI", "DATABASE_PATH")
 ENVIRONMENT = ("DATABASE_URL", "DATABASE_PATH")
 FLASK_DB = {"playhouse.flask_utils", "flask_peewee.db"}
 """Modules of the classes that open an app's Peewee database with each request."""
+NOTHING_NEW = "Dashboard tables already exist"
 DAY = 86400
 """Seconds that no wait goes beyond, whatever the settings say; SQLite's and the lock's own limits are above it."""
 SHORTEST_WAIT = 0.1
@@ -166,6 +169,26 @@ class AppSchema:
         config = from_mapping(self.app.config | {PREFIX + name.upper(): value for name, value in settings.items()})
         return Runner(self._target(), self.sources(), config=config)
 
+    def is_marked_current(self, wait: float) -> bool:
+        """Tell from the mark in a SQLite file that nothing is to be done, waiting ``wait`` seconds for others at most.
+
+        False leaves it to the runner, which looks closely. Importing that takes
+        longer than all else a first request does, so it is not done before.
+        """
+        config = self.config
+        target = open_target(self._target(), timeout=wait)
+        try:
+            if target.path is None or not target.path.exists():
+                return False
+            with target.connected() as database:
+                seen = marks.see(database.connection().execute, config.table)
+        except Exception:  # whatever the driver calls it: the runner finds it too, and says what it is
+            return False
+        from framework_schema.sources import chosen, fingerprint
+
+        scripts = fingerprint(chosen(self.sources(), config.sources))
+        return marks.holds("strict" if config.align == "strict" else "additive", "all", scripts, seen)
+
     def status(self) -> Report:
         """Return how the app's database stands, as a report in which nothing was done."""
         return self.runner().status()
@@ -254,9 +277,16 @@ class FirstRequest:
         """Try once. Whatever goes wrong in here is logged and never reaches the app."""
         runner: Runner | None = None
         try:
-            if config.mode != "off":
-                runner = self._schema.runner(timeout=max(deadline - time.monotonic(), SHORTEST_WAIT))
-                (check if config.mode == "check" else migrate)(runner, self._warn)
+            if config.mode == "check":
+                runner = self._schema.runner(timeout=_left(deadline))
+                check(runner, self._warn)
+            elif config.mode != "off":
+                with _announced():
+                    if self._schema.is_marked_current(_left(deadline)):
+                        logger.info("✓ %s", NOTHING_NEW)
+                    else:
+                        runner = self._schema.runner(timeout=_left(deadline))
+                        migrate(runner, self._warn)
         except Ahead as error:
             self._warn(f"Auto-migration left the database as it is: {error} The app serves on.")
         except Exception as error:
@@ -309,15 +339,26 @@ class FirstRequest:
             del functions[None]
 
 
-def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
-    """Migrate with the log lines that operators look for."""
+@contextmanager
+def _announced() -> Iterator[None]:
+    """Write the log lines that operators look for around the body, the last one only if that succeeds."""
     logger.info("Running auto-migration check...")
     logger.info("Checking for critical schema updates...")
+    yield
+    logger.info("✓ Auto-migration completed")
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds until then, and always some."""
+    return max(deadline - time.monotonic(), SHORTEST_WAIT)
+
+
+def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
+    """Migrate and say what changed."""
     report = runner.migrate(retry_after=min(runner.config.retry_after, DAY))
     for line in changes_of(report):
         logger.info("✓ %s", line)
     _warn_of_rest(report, runner, warn)
-    logger.info("✓ Auto-migration completed")
 
 
 def check(runner: Runner, warn: Callable[[str], None]) -> None:
@@ -326,7 +367,7 @@ def check(runner: Runner, warn: Callable[[str], None]) -> None:
     report = runner.status()
     _warn_of_rest(report, runner, warn)
     if report.is_wanted:
-        logger.info("✓ Dashboard tables already exist")
+        logger.info("✓ %s", NOTHING_NEW)
         return
     warn(
         f"{report.name} is {report.state}: {len(report.pending)} migrations pending, {len(report.drift)} differences."
@@ -341,7 +382,7 @@ def changes_of(report: Report) -> Iterator[str]:
         lines += map(_made, step.made)
         lines += [] if step.made or step.outcome is not Outcome.APPLIED else [f"Applied {step.key}"]
     lines += map(_made, dict.fromkeys(report.aligned))
-    yield from lines or ["Dashboard tables already exist"]
+    yield from lines or [NOTHING_NEW]
 
 
 def _made(what: str) -> str:

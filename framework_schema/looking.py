@@ -31,7 +31,17 @@ from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.retry import refuse_early_retry
 from framework_schema.snapshot import Snapshot
-from framework_schema.sources import APP, FRAMEWORK, Collection, Source, collect, fingerprint, installed, restrict
+from framework_schema.sources import (
+    APP,
+    FRAMEWORK,
+    Collection,
+    Source,
+    chosen,
+    collect,
+    fingerprint,
+    installed,
+    restrict,
+)
 from framework_schema.status import Status, compare
 
 
@@ -82,9 +92,7 @@ class Looker:
     @cached_property
     def sources(self) -> tuple[Source, ...]:
         """Where the scripts come from."""
-        sources = installed() if self._sources is None else tuple(self._sources)
-        wanted = self.config.sources
-        return sources if wanted is None else tuple(s for s in sources if s.name in (*wanted, APP))
+        return chosen(installed() if self._sources is None else self._sources, self.config.sources)
 
     @cached_property
     def known(self) -> Collection:

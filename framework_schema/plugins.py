@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from framework_schema.script_files import read
+
 GROUP = b"[framework_schema.migrations]"
 OWN = b"framework = framework_schema.migrations"
 ENDINGS = (".dist-info", ".egg-info", ".egg")
@@ -20,8 +22,7 @@ def are_installed() -> bool:
 def is_in(place: str) -> bool:
     """Tell whether a folder of ``sys.path`` holds a package with entry points of our group."""
     try:
-        with os.scandir(place or ".") as entries:
-            folders = [entry.path for entry in entries if entry.name.endswith(ENDINGS)]
+        folders = [os.path.join(place, name) for name in os.listdir(place or ".") if name.endswith(ENDINGS)]
     except NotADirectoryError:  # an archive, perhaps
         return True
     except OSError:
@@ -31,8 +32,7 @@ def is_in(place: str) -> bool:
 
 def _registers(folder: str) -> bool:
     try:
-        with open(os.path.join(folder, "entry_points.txt"), "rb") as file:
-            text = file.read()
+        text = read(os.path.join(folder, "entry_points.txt"))
     except OSError:
         return folder.endswith(".egg")
     return GROUP in text and text.partition(GROUP)[2].partition(b"[")[0].split() != OWN.split()

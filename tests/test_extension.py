@@ -253,6 +253,51 @@ def test_the_first_request_to_a_current_database_opens_one_connection(path, pyth
     assert done.stdout == "served 1\n"
 
 
+def test_the_first_request_to_a_current_database_imports_nothing_that_migrates(path, python):
+    Runner(path).migrate()
+
+    done = python(
+        """
+        import sys
+        from flask import Flask
+        import framework_schema
+
+        app = Flask("downstream")
+        app.config["DATABASE_PATH"] = sys.argv[1]
+        framework_schema.init_app(app)
+        app.test_client().get("/")
+        print(len(app.before_request_funcs), *sys.modules)
+        """,
+        path,
+    )
+
+    hooks, *modules = done.stdout.split()
+    assert hooks == "0"
+    assert "framework_schema.sources" in modules
+    assert not {"framework_schema.runner", "framework_schema.sqlite", "playhouse.reflection"} & set(modules)
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param(str, id="path"),
+        pytest.param(pw.SqliteDatabase, id="the app's object"),
+        pytest.param(lambda path: pw.SqliteDatabase(path, pragmas={"journal_mode": "wal"}), id="with pragmas"),
+    ],
+)
+def test_a_script_that_was_edited_or_added_since_is_noticed_by_the_next_app(path, make_app, folder, database):
+    scripts = folder({"001_a": creates("one")})
+    for text in (creates("one"), creates("two")):  # as long as each other
+        (scripts.path / "001_a.py").write_text(text)
+        get(make_app(database(str(path)), sources=[scripts]))
+    assert {"one", "two"} <= files.tables(path).keys()  # an edited script is aligned with, and not run again
+
+    (scripts.path / "002_b.py").write_text(creates("three"))
+    get(make_app(database(str(path)), sources=[scripts]))
+
+    assert {"one", "two", "three"} <= files.tables(path).keys()
+
+
 def test_what_was_lost_by_hand_comes_back_and_is_named(path, make_app, log):
     Runner(path).migrate()
     files.run(path, "DROP TABLE AISummaryCache; ALTER TABLE Dashboard DROP COLUMN description")
