@@ -175,8 +175,8 @@ class AppSchema:
         False leaves it to the runner, which looks closely. Importing that takes
         longer than all else a first request does, so it is not done before.
         """
-        config = self.config
-        target = open_target(self._target(), timeout=wait)
+        config, given = self.config, self._given()
+        target = open_target(self.database if isinstance(given, Mapping) else given, timeout=wait)
         try:
             if target.path is None or not target.path.exists():
                 return False

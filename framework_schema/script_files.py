@@ -40,9 +40,13 @@ def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
 
 def read(path: str) -> bytes:
     """Read a small file in half the time that ``open`` takes for it."""
-    number, content = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), b""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        while part := os.read(number, SIZE):
+        content = part = os.read(number, SIZE)
+        while (
+            len(part) == SIZE
+        ):  # less is the rest: https://pubs.opengroup.org/onlinepubs/9699919799/functions/read.html
+            part = os.read(number, SIZE)
             content += part
         return content
     finally:

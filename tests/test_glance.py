@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 
 import pytest
 
@@ -155,3 +156,17 @@ def test_the_look_leaves_no_trace(current):
     assert glance.answer(["migrate", "homebrew.db"])
 
     assert sorted((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in current.parent.iterdir()) == before
+
+
+def test_a_plugin_that_is_installed_while_the_process_runs_is_seen(tmp_path, monkeypatch):
+    long_ago = 1_000_000_000
+    os.utime(tmp_path, (long_ago, long_ago))
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if finder is PathFinder])
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert not plugins.are_installed()
+
+    (tmp_path / "x-1.0.dist-info").mkdir()
+    assert not plugins.are_installed()
+    (tmp_path / "x-1.0.dist-info" / "entry_points.txt").write_text("[framework_schema.migrations]\nx = x.migrations\n")
+
+    assert plugins.are_installed()
