@@ -153,7 +153,7 @@ def _requests(figures: dict[str, Any]) -> str:
     if not found:
         return ""
     lines = [_row("a request", "bare app", "with the extension"), _row("---", "---:", "---:")]
-    for which in ("first", "later"):
+    for which in ("first of a process", "first", "later"):
         lines.append(_row(which, f"{found[f'bare, {which}']:.3f} ms", f"{found[f'extended, {which}']:.3f} ms"))
     return "\n".join([*lines, _row("hooks left after the first", "", str(int(found["hooks left"])))])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,16 +24,32 @@ def main(rounds: int) -> None:
         framework_schema.Runner(path, [framework_schema.installed()[0]]).migrate()
         found: dict[str, list[float]] = {}
         for _ in range(rounds):
-            bare, extended = _app(), _app()
-            extended.config |= {"DATABASE": str(path), "FRAMEWORK_SCHEMA_SOURCES": ["framework"]}
-            framework_schema.init_app(extended)
+            bare, extended = _app(), _extended(str(path))
             for name, app in (("bare", bare), ("extended", extended)):
                 client = app.test_client()
                 found.setdefault(f"{name}, first", []).append(_timed(lambda client=client: client.get("/")))
                 later = [_timed(lambda client=client: client.get("/")) for _ in range(LATER)]
                 found.setdefault(f"{name}, later", []).append(median(later))
             found.setdefault("hooks left", []).append(len(extended.before_request_funcs.get(None, ())))
+        for _ in range(rounds):
+            for name in ("bare", "extended"):
+                command = [sys.executable, "-m", "benchmarks.requests", name, str(path)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                found.setdefault(f"{name}, first of a process", []).append(float(done.stdout))
         print(json.dumps({name: median(values) for name, values in found.items()}))
+
+
+def first(name: str, path: str) -> None:
+    """Print the milliseconds of the first request that this process answers, what it imports included."""
+    client = (_app() if name == "bare" else _extended(path)).test_client()
+    print(_timed(lambda: client.get("/")))
+
+
+def _extended(path: str) -> Flask:
+    app = _app()
+    app.config |= {"DATABASE": path, "FRAMEWORK_SCHEMA_SOURCES": ["framework"]}
+    framework_schema.init_app(app)
+    return app
 
 
 def _app() -> Flask:
@@ -48,4 +65,7 @@ def _timed(work: object) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    if len(sys.argv) > 2:
+        first(*sys.argv[1:])
+    else:
+        main(int(sys.argv[1]))
