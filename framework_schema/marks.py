@@ -42,7 +42,7 @@ def see(execute: Callable[[str], Any], table: str = TABLE) -> Seen:
     finally:
         ((version,),) = schema.fetchall()
     _, mark, at = rows.pop() if rows and rows[-1][0] else (1, None, None)
-    return mark, at, rows, str(version)
+    return mark, at, [row[1:] for row in rows], str(version)
 
 
 def made(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> str:
@@ -71,7 +71,7 @@ def fingerprint(sources: Iterable[tuple[str, tuple[str, ...], Iterable[tuple[str
 
 def _proof(fingerprint: str | None, seen: Seen) -> str:
     _, _, rows, version = seen
-    text = "\0".join([f"{success} {name}" for _, name, success in rows])
+    text = "\0".join([f"{success} {name}" for name, success in rows])
     digest = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
     return f"{fingerprint}:{digest}:{version}"
 

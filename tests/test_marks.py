@@ -10,7 +10,7 @@ from framework_schema import marks
 from framework_schema.history import History
 from framework_schema.runner import Runner
 
-SEEN = (None, "app/002_b", [(0, "app/001_a", 1), (0, "app/002_b", 1)], "7")
+SEEN = (None, "app/002_b", [("app/001_a", 1), ("app/002_b", 1)], "7")
 
 
 def with_mark(mark, seen=SEEN):
@@ -39,10 +39,10 @@ def test_what_was_proven_strictly_or_for_all_plugins_holds_for_less(left, asked,
     [
         pytest.param((SEEN[1], SEEN[2], "8"), id="schema"),
         pytest.param((SEEN[1], SEEN[2][:1], "7"), id="a row less"),
-        pytest.param((SEEN[1], [*SEEN[2], (0, "app/003_c", 1)], "7"), id="a row more"),
-        pytest.param((SEEN[1], [(0, "app/001_a", 1), (0, "app/002_b", 0)], "7"), id="failed"),
-        pytest.param((SEEN[1], [(0, "app/001_a", 1), (0, "app/002_b", None)], "7"), id="neither"),
-        pytest.param((SEEN[1], [(0, "app/001_a", 1), (0, None, 1)], "7"), id="no name"),
+        pytest.param((SEEN[1], [*SEEN[2], ("app/003_c", 1)], "7"), id="a row more"),
+        pytest.param((SEEN[1], [("app/001_a", 1), ("app/002_b", 0)], "7"), id="failed"),
+        pytest.param((SEEN[1], [("app/001_a", 1), ("app/002_b", None)], "7"), id="neither"),
+        pytest.param((SEEN[1], [("app/001_a", 1), (None, 1)], "7"), id="no name"),
     ],
 )
 def test_what_changed_in_the_database_ends_it(seen):
