@@ -157,7 +157,7 @@ class Applier(Looker):
         history = self._history(database)
         with self._watched(database, PREPARE):
             history.ensure_tables()
-        names = history.names_in(PEEWEE_MIGRATE_TABLE)
+        names = history.names_in(PEEWEE_MIGRATE_TABLE) if PEEWEE_MIGRATE_TABLE in found.live.tables else frozenset()
         taken = [m for m in found.status.pending if m.source == APP and m.name in names]
         for migration in taken:
             history.record(migration.key)
