@@ -18,6 +18,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema._version import __version__
+from framework_schema.catalog import looking
 from framework_schema.errors import ForeignHistory
 from framework_schema.fields import KEY_TEXT, UTC_NOW
 
@@ -257,7 +258,8 @@ class History:
     def outcome(self, key: str) -> bool | None:
         """Tell whether a migration is recorded as done, or as failed, or not at all: None; one small read."""
         table, mark = self._q(self.table), self.database.param
-        rows = self._execute(f"SELECT success FROM {table} WHERE migration_name = {mark}", (key,)).fetchall()
+        with looking(self.database):
+            rows = self._execute(f"SELECT success FROM {table} WHERE migration_name = {mark}", (key,)).fetchall()
         return any(success is None or success for (success,) in rows) if rows else None
 
     def forget(self, key: str) -> None:
