@@ -54,7 +54,8 @@ class Applier(Looker):
         found = self.read(database, structural=order.strict)
         self._refuse(found, allow_ahead=order.allow_ahead)
         self._refuse_early(found, order)
-        return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
+        is_done = found.leaves_nothing(order) and not self._repeated_steps
+        return self._current(found) if is_done else self._attempt(database, order)
 
     def _attempt(self, database: pw.Database, order: Order) -> Report:
         """Apply; again, a few times, when other transactions got in the way.
@@ -64,7 +65,7 @@ class Applier(Looker):
         """
         self._require_writing()
         deadline = time.monotonic() + self.config.timeout
-        done: list[StepResult] = []
+        done: list[StepResult] = self._standing(database, self._repeated_steps) if self._repeated_steps else []
         for number in itertools.count(1):
             try:
                 return self._apply(database, order, done)

@@ -62,6 +62,11 @@ class Catalog:
             self._tables, self._unknown, self._is_whole = dict(tables), set(), True
 
     @property
+    def is_looking(self) -> bool:
+        """True while what passes is ours and reads."""
+        return self._is_ours
+
+    @property
     def is_patchy(self) -> bool:
         """True when so many tables have changed that to read all at once is less than to read those one by one."""
         return self._is_whole and len(self._unknown) >= PATCHY

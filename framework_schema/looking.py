@@ -75,6 +75,8 @@ class Looker:
         self.plans: PlanCache | None = None
         """What a fleet run has proven so far; given by the fleet."""
         self._recording: Recording | None = None
+        self._repeated_steps: list[StepResult] = []
+        """What stands of a plan that was repeated in part, where the scripts go on from there."""
         self._check_each = False
         self._backup: Path | None = None
 

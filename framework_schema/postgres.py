@@ -70,6 +70,9 @@ class RunTransaction(pw._transaction):
     ``check`` makes sure, each time it has begun, that the lock is.
     """
 
+    joins_scripts: bool = False
+    """True while scripts run in one transaction: what was repeated before them is not proven yet."""
+
     def __init__(self, database: pw.Database, check: Callable[[], None]) -> None:
         super().__init__(database)
         self.check = check
@@ -165,7 +168,7 @@ class PostgresDialect(ServerDialect):
     def step(self, database: pw.Database, key: str) -> Iterator[None]:
         """Begin the script's transaction; undo it, and nothing else, when the script fails."""
         top = database.top_transaction()
-        if isinstance(top, RunTransaction):
+        if isinstance(top, RunTransaction) and not top.joins_scripts:
             top.next_script()
         before = _one(database, "SELECT txid_current()") if self.name == "postgresql" else None
         with forgetting(database), database.savepoint():
