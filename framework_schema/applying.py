@@ -285,6 +285,8 @@ class Applier(Looker):
             return None
         if self.config.align == "off" or self.fingerprint is None:
             return None
+        if self.target.engine != "sqlite" and not hasattr(database, "watching"):
+            return None
         settings = (self.fingerprint, order, self.config, self.adopt_foreign, self.all_plugins)
         return key_of(database, self._history(database), settings)
 

@@ -351,9 +351,9 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
     if any(None not in (a.schema, b.schema) and a.schema != b.schema for a, b in pairs):
         return None
     steps = tuple(a if a == b else _alive(a, b) for a, b in pairs)
-    if not any(step.statements and step.outcome for step in steps) or any(
-        step.statements is None and step.schema is None for step in steps
-    ):
+    if not any(step.statements and step.outcome for step in steps):
+        return None
+    if any(step.statements is None and (step.schema is None or step.key == PREPARE) for step in steps):
         return None
     return Proven(steps, report, second.before, second.after)
 

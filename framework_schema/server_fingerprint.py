@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import peewee as pw
@@ -19,7 +20,8 @@ HISTORY_OF_OTHERS = "migratehistory"
 
 POSTGRES = """
 SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FROM (
-    WITH here AS (SELECT * FROM pg_class WHERE relnamespace = current_schema()::regnamespace)
+    WITH place AS (SELECT oid FROM pg_namespace WHERE nspname = current_schema()),
+    here AS (SELECT * FROM pg_class WHERE relnamespace = (SELECT oid FROM place))
     SELECT ROW('class', relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity, relispartition,
         reloptions, relreplident, pg_get_userbyid(relowner), relacl::text, pg_get_expr(relpartbound, oid),
         reltablespace, obj_description(oid, 'pg_class'),
@@ -55,10 +57,10 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
     UNION ALL SELECT ROW('type', typname, typtype, typnotnull, typdefault, format_type(typbasetype, typtypmod),
         ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder),
         ARRAY(SELECT pg_get_constraintdef(k.oid) FROM pg_constraint k WHERE contypid = t.oid ORDER BY conname))::text
-        FROM pg_type t WHERE typnamespace = current_schema()::regnamespace AND typtype IN ('e', 'd', 'r')
+        FROM pg_type t WHERE typnamespace = (SELECT oid FROM place) AND typtype IN ('e', 'd', 'r')
     UNION ALL SELECT ROW('function', oid::regprocedure, prokind, prorettype::regtype, prolang, prosrc, provolatile,
         prosecdef, proisstrict, proretset, proconfig, pg_get_expr(proargdefaults, 0))::text
-        FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+        FROM pg_proc WHERE pronamespace = (SELECT oid FROM place)
     UNION ALL SELECT ROW('event trigger', evtname, evtevent, evtenabled, evttags, prosrc)::text
         FROM pg_event_trigger JOIN pg_proc f ON f.oid = evtfoid
     UNION ALL SELECT ROW('extension', extname, extversion, extnamespace::regnamespace)::text FROM pg_extension
@@ -101,23 +103,24 @@ def server_key(database: pw.Database, history: History) -> tuple[Any, ...] | Non
     Such is one with another tool's history, and on MariaDB one in which a
     script was begun and not ended, of which the journal tells.
     """
+    try:
+        with database.atomic() if database.in_transaction() else nullcontext():
+            return _key(database, history)
+    except pw.DatabaseError:
+        # Another tool's table of the history's name, a view that no longer stands, a server that lacks a setting.
+        return None
+
+
+def _key(database: pw.Database, history: History) -> tuple[Any, ...] | None:
     tables = set(database.get_tables())
     if HISTORY_OF_OTHERS in tables:
         return None
-    try:
-        rows = history.applied() if history.table in tables else ()
-        begun = _begun(database, history) if history.events_table in tables else set()
-    except pw.DatabaseError:  # another tool's table of that name; the closer look says so
-        return None
+    rows = history.applied() if history.table in tables else ()
+    begun = _begun(database, history) if history.events_table in tables else set()
     if begun - {row.key for row in rows if row.success}:
         return None
     settings = POSTGRES_SETTINGS if isinstance(database, pw.PostgresqlDatabase) else MARIADB_SETTINGS
-    try:
-        around = tuple(database.execute_sql(settings).fetchone())
-    except pw.DatabaseError:
-        if database.in_transaction():
-            raise
-        return None  # a server that lacks one of them
+    around = tuple(database.execute_sql(settings).fetchone())
     return (fingerprint(database), tuple(map(_fact, rows)), around)
 
 
@@ -161,4 +164,6 @@ def _mariadb(database: pw.Database) -> list[Any]:
 def _written(database: pw.Database, kind: str, name: str, own: str) -> list[str]:
     quoted = "`" + name.replace("`", "``") + "`"
     row = database.execute_sql(f"SHOW CREATE {kind} {quoted}".replace("%", "%%")).fetchone()
+    if None in row[:4]:
+        raise pw.OperationalError(f"the text of {name} is not ours to read")
     return [COUNTER.sub(r"\1", str(part)).replace(own, "") for part in row]

@@ -28,6 +28,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import peewee as pw
@@ -144,9 +145,13 @@ class OnPostgres(Repetition):
         self._send()
         self.run_script(step)
         self.compare(step)
-        if step.key != ALIGN:  # the last one; its transaction is the run's to end
-            self.database.top_transaction().commit()
-            self.standing = list(self.done)
+        if step.key == ALIGN:  # the last one; its transaction is the run's to end
+            return
+        before = self.history.digest()
+        self.database.top_transaction().commit()
+        self.standing = list(self.done)
+        # A proxy's lock is the transaction's, and another process may have had its turn.
+        self.require(self.history.digest() == before, "another process was here")
 
     def end(self, step: Recorded) -> None:
         """Prove the last batch."""
@@ -159,7 +164,7 @@ class OnPostgres(Repetition):
             for statement in step.statements or ():
                 if statement.params or statement.rows is not None or "%" in statement.sql:
                     self._run(texts)
-                    cursor = self.database.execute_sql(statement.sql, statement.params or None)
+                    cursor = self.database.execute_sql(statement.sql, statement.params)
                     same = statement.rows is None or cursor.rowcount == statement.rows
                     self.require(same, f"another number of rows: {statement.sql}")
                 else:
@@ -188,10 +193,15 @@ class OnMariadb(Repetition):
     """Statement by statement, and recorded as the module's text says."""
 
     def run(self) -> tuple[StepResult, ...]:
-        """Keep all that is done: it stands."""
+        """Keep all that is done: it stands, and is put on record even when the next step goes wrong."""
         self.standing = self.done
         self._unrecorded: list[Recorded] = []
-        return super().run()
+        try:
+            return super().run()
+        except Doubt:
+            with suppress(pw.DatabaseError, pw.InterfaceError):
+                self._record()
+            raise
 
     def again(self, step: Recorded, statements: tuple[Statement, ...]) -> None:
         """Repeat a step in the way that is as safe as its script."""
@@ -229,7 +239,7 @@ class OnMariadb(Repetition):
                 self._one(statement)
 
     def _one(self, statement: Statement) -> None:
-        cursor = self.database.execute_sql(statement.sql, statement.params or None)
+        cursor = self.database.execute_sql(statement.sql, statement.params)
         if statement.asks:
             self.require(cursor.fetchone() == statement.answer, f"another answer to {statement.sql}")
         if statement.rows is not None:

@@ -29,11 +29,10 @@ class ServerShortcuts(Applier):
         What the database is like is read once, under the lock: another process
         may have been there before.
         """
-        if not plans.is_of_use:
+        if not (plans.is_of_use and hasattr(database, "watching")):
             return None
         self._require_writing()
         repetition: Repetition | None = None
-        key: Any = None
         try:
             with _impatient(database), self.dialect.exclusive(database, self.target.name):
                 key = self._plan_key(database, order)
@@ -45,11 +44,10 @@ class ServerShortcuts(Applier):
                 repetition = self._repetition(database, proven)
                 steps = repetition.run()
                 self._leave_mark(database, order, proven.report.at)
-        except Locked:
-            return None
-        except Doubt as doubt:
-            plans.distrust(key, doubt)
-            self._repeated_steps = [] if repetition is None else repetition.standing
+        except (Doubt, Locked, pw.DatabaseError, pw.InterfaceError) as doubt:
+            if repetition is not None:
+                plans.distrust(key, doubt)
+                self._repeated_steps = list(repetition.standing)
             return None
         plans.count()
         report = proven.report

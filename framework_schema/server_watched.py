@@ -81,7 +81,9 @@ class Watched(Attended):
             this: Any = self
             journal = Journal.of(this)
             converges = tape.is_ours or (journal is not None and journal.is_own)
-            tape.statements.append(Statement(sql, tuple(params or ()), converges=converges))
+            # The values as they are: MariaDB's journal knows a statement by its text and theirs.
+            kept = list(params) if isinstance(params, list) else params
+            tape.statements.append(Statement(sql, kept, converges=converges))
             return Told(cursor, tape)
         else:
             tape.distrust(f"it runs {word or 'an empty statement'}, or values of its own kind")

@@ -48,7 +48,7 @@ class Statement:
     """
 
     sql: str
-    params: tuple[Any, ...] = ()
+    params: Any = ()
     asks: bool = False
     answer: tuple[Any, ...] | None = None
     rows: int | None = None
