@@ -156,6 +156,7 @@ class Looker:
             return None
         level, plugins, proof = (mark or "::").split(":", 2)
         fits = level in (order.level, "strict") and plugins in (self._plugins, "all")
+        fits = fits and proof.startswith(f"{self.fingerprint}:")  # before the schema is asked for its version
         return self._report(State.CURRENT, at=at) if fits and proof == self._proof(database) else None
 
     @property

@@ -28,7 +28,7 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
         EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = here.oid AND d.deptype = 'e'))::text AS fact
         FROM here WHERE relkind NOT IN ('i', 'I')
     UNION ALL SELECT ROW('column', relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
-        attgenerated, attcollation::regcollation, attstorage, attacl::text, pg_get_expr(adbin, adrelid), description,
+        attgenerated, attcollation, attstorage, attacl::text, pg_get_expr(adbin, adrelid), description,
         attislocal, attinhcount)::text
         FROM here JOIN pg_attribute a ON attrelid = here.oid AND attnum > 0 AND NOT attisdropped
         LEFT JOIN pg_attrdef ON adrelid = here.oid AND adnum = attnum
@@ -49,7 +49,7 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
         FROM here JOIN pg_inherits ON inhrelid = here.oid
     UNION ALL SELECT ROW('child', relname, inhrelid::regclass)::text FROM here JOIN pg_inherits ON inhparent = here.oid
     UNION ALL SELECT ROW('referred to', relname, conrelid::regclass, conname, pg_get_constraintdef(k.oid))::text
-        FROM here JOIN pg_constraint k ON confrelid = here.oid
+        FROM here JOIN pg_constraint k ON confrelid = here.oid AND connamespace <> (SELECT oid FROM place)
     UNION ALL SELECT ROW('sequence', relname, format_type(seqtypid, NULL), seqstart, seqincrement, seqmax, seqmin,
         seqcache, seqcycle, refobjid::regclass, refobjsubid, deptype)::text
         FROM here JOIN pg_sequence ON seqrelid = here.oid
