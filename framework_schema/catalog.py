@@ -117,3 +117,9 @@ def looking(database: pw.Database) -> AbstractContextManager[None]:
     """Mark the body's statements as ours, and as such that change no table, where what was read is kept."""
     catalog: Catalog | None = getattr(database, "catalog", None)
     return nullcontext() if catalog is None else catalog.looking()
+
+
+def changing(database: pw.Database, table: str) -> AbstractContextManager[None]:
+    """Mark the body's statements as ours, and as such that change this table only, where what was read is kept."""
+    catalog: Catalog | None = getattr(database, "catalog", None)
+    return nullcontext() if catalog is None else catalog.changing(table)
