@@ -7,7 +7,8 @@ recordings are then repeated on the others; the other steps (they read rows,
 make values up, or say ``cacheable = False``) run through their script there
 too. Everything is in one transaction, and the schema is compared, text for
 text, with the recorded one after each script and before the commit. On any
-doubt it is rolled back and the database goes the slow way.
+doubt it is rolled back and the database goes the slow way. How servers do it
+is told in ``server_plan``, how they are watched in ``server_watched``.
 """
 
 from __future__ import annotations
