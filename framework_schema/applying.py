@@ -55,7 +55,8 @@ class Applier(Looker):
         found = self.read(database, structural=order.strict)
         self._refuse(found, allow_ahead=order.allow_ahead)
         self._refuse_early(found, order)
-        return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order, found)
+        is_done = found.leaves_nothing(order) and not self._repeated_steps
+        return self._current(found) if is_done else self._attempt(database, order, found)
 
     def _attempt(self, database: pw.Database, order: Order, found: Found) -> Report:
         """Apply what was found to be missing; again, a few times, when other transactions got in the way.
@@ -65,7 +66,7 @@ class Applier(Looker):
         """
         self._require_writing()
         deadline = time.monotonic() + self.config.timeout
-        done: list[StepResult] = []
+        done = self._standing(database, self._repeated_steps) if self._repeated_steps else []
         known: Found | None = found
         for number in itertools.count(1):
             try:
@@ -311,6 +312,8 @@ class Applier(Looker):
         ):
             return None
         if self.config.align == "off" or self.fingerprint is None:
+            return None
+        if self.target.engine != "sqlite" and not hasattr(database, "watching"):
             return None
         settings = (self.fingerprint, order, self.config, self.adopt_foreign, self.all_plugins)
         return key_of(database, self._history(database), settings)

@@ -19,6 +19,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
+import peewee as pw
+
 from framework_schema.config import Config
 from framework_schema.databases import hide_password
 from framework_schema.errors import ConfigError, DatabaseError, MigrationFailed, NeedsWriting, SchemaError, Unreadable
@@ -364,10 +366,19 @@ def _runner(task: Task) -> Runner:
     )
     runner.known = _collected(sources, task.config.sources, task.run)
     runner.fingerprint = _fingerprint(sources, task.config.sources, task.run)
-    if task.config.plan_cache and task.command == "migrate" and runner.target.engine == "sqlite":
+    if task.config.plan_cache and task.command == "migrate":
         runner.plans = _plans(task.run)
-        runner.target = replace(runner.target, database=watched(runner.target.database))
+        runner.target = replace(runner.target, database=_watched(runner.target.database))
     return runner
+
+
+def _watched(database: pw.Database) -> pw.Database:
+    """Return a closed database like this one that can be watched, where its kind can be."""
+    if isinstance(database, pw.SqliteDatabase):
+        return watched(database)
+    from framework_schema.server_watched import watched_server
+
+    return watched_server(database)
 
 
 def _is_there(member: Member) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema._version import __version__
+from framework_schema.catalog import changing, looking
 from framework_schema.errors import ForeignHistory
 from framework_schema.fields import KEY_TEXT, UTC_NOW
 from framework_schema.marks import TABLE, events_of
@@ -190,7 +191,7 @@ class History:
         made = []
         columns = self._columns(self.table)
         if not columns:
-            self._execute(self._worded(CREATE).format(table=self._q(self.table)))
+            self._make(self.table, self._worded(CREATE).format(table=self._q(self.table)))
             made.append(f"table {self.table}")
         for column, kind in (
             ("success", "BOOLEAN DEFAULT TRUE"),
@@ -198,14 +199,18 @@ class History:
             ("execution_time_ms", "INTEGER"),
         ):
             if columns and column not in columns:
-                self._execute(self._worded(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}"))
+                self._make(self.table, self._worded(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}"))
                 made.append(f"column {self.table}.{column}")
         index = "idx_migration_name" if self.table == TABLE else f"idx_{self.table}_name"
         if not self._has_index(index):
-            self._execute(f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
+            self._make(self.table, f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
         if not self._columns(self.events_table):
-            self._execute(self._worded(CREATE_EVENTS).format(table=self._q(self.events_table)))
+            self._make(self.events_table, self._worded(CREATE_EVENTS).format(table=self._q(self.events_table)))
         return made
+
+    def _make(self, table: str, sql: str) -> None:
+        with changing(self.database, table):
+            self._execute(sql)
 
     def _worded(self, statement: str) -> str:
         """Say a statement as the engine wants it."""
@@ -252,7 +257,8 @@ class History:
     def outcome(self, key: str) -> bool | None:
         """Tell whether a migration is recorded as done, or as failed, or not at all: None; one small read."""
         table, mark = self._q(self.table), self.database.param
-        rows = self._execute(f"SELECT success FROM {table} WHERE migration_name = {mark}", (key,)).fetchall()
+        with looking(self.database):
+            rows = self._execute(f"SELECT success FROM {table} WHERE migration_name = {mark}", (key,)).fetchall()
         return any(success is None or success for (success,) in rows) if rows else None
 
     def forget(self, key: str) -> None:

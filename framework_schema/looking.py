@@ -88,6 +88,8 @@ class Looker:
         self.plans: PlanCache | None = None
         """What a fleet run has proven so far; given by the fleet."""
         self._recording: Recording | None = None
+        self._repeated_steps: list[StepResult] = []
+        """What stands of a plan that was repeated in part, where the scripts go on from there."""
         self._check_each = False
         self._examined = True
         """False while a large file was checked in part only; scripts that touch rows wait for the rest."""
@@ -148,19 +150,26 @@ class Looker:
     def _history(self, database: pw.Database) -> History:
         return History(database, self.config.table)
 
-    def _seen(self, database: pw.Database) -> marks.Seen:
-        """Read what a mark is compared with: see ``marks.see``."""
+    def _seen(self, database: pw.Database, *, of_ours: bool = False) -> marks.Seen:
+        """Read what a mark is compared with: see ``marks.see``.
+
+        With ``of_ours`` a server is asked for the rest only where the mark is
+        of these scripts: its schema's version takes longer than all else.
+        """
         if self.target.engine == "sqlite":
             return marks.see(database.connection().execute, self.config.table)
         history = self._history(database)
-        return *history.mark(), history.outcomes(), self.dialect.schema_version(database)
+        mark, at = history.mark()
+        if of_ours and f":{self.fingerprint}:" not in (mark or ""):
+            return None, None, (), ""
+        return mark, at, history.outcomes(), self.dialect.schema_version(database)
 
     def _marked_current(self, database: pw.Database, order: Order, started: float) -> Report | None:
         """Answer from small reads that all is well, or return None and let ``read`` look closely."""
         if order.to is not None:
             return None
         try:
-            seen = self._seen(database)
+            seen = self._seen(database, of_ours=True)
         except Exception:  # whatever the driver calls it: most often that there is no table yet
             return None
         if not marks.holds(order.level, self._plugins, self.fingerprint, seen):

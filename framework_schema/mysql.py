@@ -24,6 +24,7 @@ from framework_schema.server import (
     Attended,
     Run,
     ServerDialect,
+    forgetting,
     forgiving,
     poll,
 )
@@ -120,7 +121,13 @@ class MysqlDialect(ServerDialect):
 
     @contextmanager
     def exclusive(self, database: pw.Database, name: str) -> Iterator[None]:
-        """Hold GET_LOCK, whose names are the whole server's and at most 64 characters, and no transaction.
+        """Hold the lock, and no transaction."""
+        with self.alone(database, name), self.keeping(database):
+            yield
+
+    @contextmanager
+    def alone(self, database: pw.Database, name: str) -> Iterator[None]:
+        """Hold GET_LOCK, whose names are the whole server's and at most 64 characters.
 
         It survives commits and ends with the connection: https://mariadb.com/kb/en/get_lock/.
         """
@@ -136,10 +143,6 @@ class MysqlDialect(ServerDialect):
                 with forgiving():
                     database.execute_sql("SELECT RELEASE_LOCK(%s)", (lock,))
 
-    def alone(self, database: pw.Database, name: str) -> AbstractContextManager[None]:
-        """Hold the same lock: there is no transaction with it."""
-        return self.exclusive(database, name)
-
     @contextmanager
     def step(self, database: pw.Database, key: str, *, sealed: bool = False) -> Iterator[None]:
         """Keep a journal of the script's own statements, so that a second run goes on where this one stopped.
@@ -148,7 +151,7 @@ class MysqlDialect(ServerDialect):
         journal's record of it, and a new one begins.
         """
         journal = Journal(database, key)
-        with _attended(database, journal.attend), journal.open():
+        with forgetting(database), _attended(database, journal.attend), journal.open():
             try:
                 with _refusing(database, key):
                     yield

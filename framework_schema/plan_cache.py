@@ -7,7 +7,8 @@ recordings are then repeated on the others; the other steps (they read rows,
 make values up, or say ``cacheable = False``) run through their script there
 too. Everything is in one transaction, and the schema is compared, text for
 text, with the recorded one after each script and before the commit. On any
-doubt it is rolled back and the database goes the slow way.
+doubt it is rolled back and the database goes the slow way. How servers do it
+is told in ``server_plan``, how they are watched in ``server_watched``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import peewee as pw
 from framework_schema.history import AppliedMigration, Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, Report, StepResult
-from framework_schema.watched import Statement, Tape, WatchedDatabase
+from framework_schema.watched import Statement, Tape
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Recorded:
     detail: str | None
     made: tuple[str, ...]
     statements: tuple[Statement, ...] | None
-    schema: int
+    schema: int | str | None
     why: str | None = None
 
 
@@ -107,9 +108,9 @@ class Recording:
     @contextmanager
     def step(self, database: pw.Database, migration: Migration | None = None) -> Iterator[Tape]:
         """Watch the body, which is a script's or our own."""
-        assert isinstance(database, WatchedDatabase)
-        with database.watching() as tape:
-            if migration is not None and not is_repeatable(migration):
+        watched: Any = database
+        with watched.watching(ours=migration is None) as tape:
+            if migration is not None and not (is_repeatable(migration) and _is_contained(database, migration)):
                 tape.distrust("it may look outside of the database, or says cacheable = False")
             yield tape
 
@@ -125,7 +126,9 @@ class Recording:
         statements = tuple(tape.statements) if tape.is_trusted else None
         why = tape.doubt or (None if tape.is_trusted else "it went round its connection")
         logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
-        self.steps.append(Recorded(key, outcome, detail, made, statements, schema_of(database), why))
+        is_asked = isinstance(database, pw.SqliteDatabase) or statements is None or key == ALIGN
+        schema = schema_of(database) if is_asked else None  # a server takes long to tell
+        self.steps.append(Recorded(key, outcome, detail, made, statements, schema, why))
 
 
 @dataclass
@@ -158,7 +161,7 @@ class PlanCache:
         with self._lock:
             group = self._groups.get(key, _Group())
             wanted = group.proven is None and not group.is_hopeless
-        return Recording(key, history, before) if wanted and isinstance(database, WatchedDatabase) else None
+        return Recording(key, history, before) if wanted and hasattr(database, "watching") else None
 
     def add(self, recording: Recording, after: tuple[Migration, ...], report: Report) -> None:
         """Take over a run that went well; the second one of a group proves the first."""
@@ -170,6 +173,12 @@ class PlanCache:
             elif group.proven is None:
                 group.proven = _agreed(group.first, recording)
                 group.doubts += DOUBTS if group.proven is None else 0
+
+    @property
+    def is_of_use(self) -> bool:
+        """True when anything is proven."""
+        with self._lock:
+            return any(group.proven is not None and not group.is_hopeless for group in self._groups.values())
 
     def distrust(self, key: Any, doubt: BaseException) -> None:
         """Remember that a database of the group went wrong."""
@@ -190,6 +199,11 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
     ``settings`` of the run. A database with another tool's history is looked
     at closely every time.
     """
+    if not isinstance(database, pw.SqliteDatabase):
+        from framework_schema.server_fingerprint import server_key
+
+        found = server_key(database, history)
+        return None if found is None else (*found, settings)
     master = _master(database)
     names = {name.lower() for kind, name, *_ in master if kind == "table"}
     if HISTORY_OF_OTHERS in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
@@ -207,8 +221,12 @@ def version_of(database: pw.Database) -> int:
     return int(database.execute_sql("PRAGMA data_version").fetchone()[0])
 
 
-def schema_of(database: pw.Database) -> int:
-    """Return a number for the schema, text for text; good within one process."""
+def schema_of(database: pw.Database) -> int | str:
+    """Return what stands for the schema, text for text; good within one process."""
+    if not isinstance(database, pw.SqliteDatabase):
+        from framework_schema.server_fingerprint import fingerprint
+
+        return fingerprint(database)
     return hash(_master(database))
 
 
@@ -302,6 +320,14 @@ def _is_inward(tree: ast.Module) -> bool:
     return True
 
 
+def _is_contained(database: pw.Database, migration: Migration) -> bool:
+    if isinstance(database, pw.SqliteDatabase):
+        return True
+    from framework_schema.server_watched import is_contained
+
+    return is_contained(migration)
+
+
 def _is_harmless(module: str) -> bool:
     return module in MODULES or module.split(".")[0] in MODULES
 
@@ -321,9 +347,19 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
     if (first.before, first.after) != (second.before, second.after):
         return None
     pairs = list(zip(first.steps, second.steps, strict=True))
-    if any((a.schema, a.outcome, a.made) != (b.schema, b.outcome, b.made) for a, b in pairs):
+    if any((a.outcome, a.made) != (b.outcome, b.made) for a, b in pairs):
         return None
-    steps = tuple(a if a == b else replace(a, statements=None, why="it was not the same twice") for a, b in pairs)
+    if any(None not in (a.schema, b.schema) and a.schema != b.schema for a, b in pairs):
+        return None
+    steps = tuple(a if a == b else _alive(a, b) for a, b in pairs)
     if not any(step.statements and step.outcome for step in steps):
         return None
+    if any(step.statements is None and (step.schema is None or step.key == PREPARE) for step in steps):
+        return None
     return Proven(steps, report, second.before, second.after)
+
+
+def _alive(first: Recorded, second: Recorded) -> Recorded:
+    """Return the step as one that runs through its script."""
+    schema = second.schema if first.schema is None else first.schema
+    return replace(first, statements=None, schema=schema, why="it was not the same twice")

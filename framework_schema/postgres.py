@@ -22,6 +22,7 @@ from framework_schema.server import (
     Attended,
     Run,
     ServerDialect,
+    forgetting,
     forgiving,
     poll,
 )
@@ -69,6 +70,9 @@ class RunTransaction(pw._transaction):
     ``check`` makes sure, each time it has begun, that the lock is.
     """
 
+    joins_scripts: bool = False
+    """True while scripts run in one transaction: what was repeated before them is not proven yet."""
+
     def __init__(self, database: pw.Database, check: Callable[[], None]) -> None:
         super().__init__(database)
         self.check = check
@@ -112,7 +116,12 @@ class PostgresDialect(ServerDialect):
         It is the schema's, whatever the history's table is called.
         """
         refuse_open_transaction(database, name)
-        with self._locked(database, name) as check, patient(database), RunTransaction(database, check):
+        with (
+            self._locked(database, name) as check,
+            patient(database),
+            RunTransaction(database, check),
+            self.keeping(database),
+        ):
             yield
 
     @contextmanager
@@ -159,14 +168,18 @@ class PostgresDialect(ServerDialect):
     def step(self, database: pw.Database, key: str, *, sealed: bool = False) -> Iterator[None]:
         """Begin the script's transaction; undo it, and nothing else, when the script fails."""
         top = database.top_transaction()
-        if isinstance(top, RunTransaction):
+        if isinstance(top, RunTransaction) and not top.joins_scripts:
             top.next_script()
         before = _one(database, "SELECT txid_current()") if self.name == "postgresql" else None
-        with database.savepoint():
+        with forgetting(database), database.savepoint():
             with _refusing(database, key):
                 yield
             if before is not None and _one(database, "SELECT txid_current()") != before:
                 raise CommitRefused(f"{key} ended the runner's transaction. Remove what commits or rolls back.")
+
+    def fits_catalog(self, database: pw.Database) -> bool:
+        """Look for event triggers and for tables that inherit."""
+        return self.name == "postgresql" and not _one(database, REACHING_OUT)
 
     def own_statements(self, database: pw.Database) -> AbstractContextManager[Any]:
         """Leave out the savepoints in a transaction: what has no lock in time undoes its script, which begins again."""
@@ -429,6 +442,10 @@ SELECT md5(coalesce(string_agg(fact, ',' ORDER BY fact), '')) FROM (
     UNION ALL SELECT 't' || t.oid || ':' || t.xmin FROM pg_trigger t JOIN here ON here.oid = tgrelid
 ) AS facts
 """
+
+REACHING_OUT = (
+    "SELECT EXISTS (SELECT 1 FROM pg_event_trigger WHERE evtenabled <> 'D') OR EXISTS (SELECT 1 FROM pg_inherits)"
+)
 
 IDLE = """
 SELECT pid, application_name, date_trunc('second', state_change)::text FROM pg_stat_activity

@@ -58,6 +58,7 @@ class Runner(Shortcuts, Undoer):
         is_strict = self.config.align == "strict" if strict is None else strict
         order = Order(to, is_strict, repair, self._backup_policy(backup), allow_ahead, retry_after)
         self._backup = self._recording = None
+        self._repeated_steps = []
         copied = self._copied(order)
         if copied is not None:
             return replace(copied, duration_ms=since(started))

@@ -14,6 +14,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.alignment import Alignment
+from framework_schema.catalog import Catalog
 from framework_schema.dialects import POLL, Dialect
 from framework_schema.errors import CommitRefused
 from framework_schema.operations import Operations
@@ -22,7 +23,7 @@ from framework_schema.server_alignment import ServerAlignment
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_operations import ServerOperations
 from framework_schema.server_snapshot import Reader
-from framework_schema.snapshot import Snapshot
+from framework_schema.snapshot import Snapshot, Table
 
 LOCK_WAIT = 2
 """Seconds that one statement waits for a table's lock: behind a waiting ALTER all later readers wait too."""
@@ -49,16 +50,39 @@ class Attended:
     refusing: str | None = None
     journal_table: str | None = None
     """The events' table of the history at hand, where MySQL's journal is kept."""
+    catalog: Catalog | None = None
+    """What was read of the tables; there is one under the migration lock."""
+    is_running: bool = False
 
     def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
         """Run a statement, past the attendant if there is one."""
         if self.refusing is not None and ENDS_TRANSACTION.match(sql):
             self._refuse(sql.split()[0].upper())
+        if self.catalog is not None:
+            self.catalog.passed(sql, in_script=self.refusing is not None)
 
         def run(sql: str, params: Any) -> Any:
-            return super(Attended, self).execute_sql(sql, params, *args)  # type: ignore[misc]
+            was, self.is_running = self.is_running, True
+            try:
+                return super(Attended, self).execute_sql(sql, params, *args)  # type: ignore[misc]
+            finally:
+                self.is_running = was
 
         return run(sql, params) if self.attendant is None else self.attendant(sql, params, run)
+
+    def connection(self) -> Any:
+        """Return the driver's connection; what a script does with it, we do not see."""
+        self._goes_round()
+        return super().connection()  # type: ignore[misc]
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the driver's cursor; see ``connection``."""
+        self._goes_round()
+        return super().cursor(*args, **kwargs)  # type: ignore[misc]
+
+    def _goes_round(self) -> None:
+        if self.catalog is not None and self.refusing is not None and not self.is_running:
+            self.catalog.shut()
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin, unless a script asks."""
@@ -73,6 +97,8 @@ class Attended:
     def rollback(self) -> None:
         """Roll back, unless a script asks."""
         self._refuse("ROLLBACK")
+        if self.catalog is not None:
+            self.catalog.forget()
         super().rollback()  # type: ignore[misc]
 
     def _refuse(self, what: str) -> None:
@@ -91,6 +117,15 @@ class Attended:
             yield
         finally:
             self.refusing = was
+
+    @contextmanager
+    def keeping(self, catalog: Catalog) -> Iterator[None]:
+        """Keep in the body what is read of the tables; see ``Catalog``."""
+        was, self.catalog = self.catalog, catalog
+        try:
+            yield
+        finally:
+            self.catalog = was
 
     @contextmanager
     def attended(self, attendant: Attendant | None) -> Iterator[None]:
@@ -126,15 +161,44 @@ class ServerDialect(Dialect):
 
     def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
         """Read the catalogs."""
-        return self.reader(database, table).read(structural)
+        found = self.reader(database, table).read(structural)
+        catalog = catalog_of(database)
+        if table is None and catalog is not None:
+            catalog.fill(found.tables)
+        return found
+
+    def fits_catalog(self, database: pw.Database) -> bool:
+        """Tell whether a change of one table is that table's only."""
+        return True
+
+    def keeping(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Keep in the body, which is under the lock, what is read of the tables."""
+        if not isinstance(database, Attended):
+            return nullcontext()
+        return database.keeping(Catalog(lambda: self.fits_catalog(database), self.reader(database).table_key))
+
+    def table(self, database: pw.Database, name: str) -> Table | None:
+        """Return one table, as it was read last if it cannot have changed since; None where there is none."""
+        catalog = catalog_of(database)
+
+        def read() -> Table | None:
+            return next(iter(self.snapshot(database, table=name).tables.values()), None)
+
+        if catalog is None:
+            return read()
+        if catalog.is_patchy:
+            with catalog.looking():
+                self.snapshot(database)
+        return catalog.table(name, read)
 
     def operations(self, database: pw.Database) -> Operations:
         """Return the operations with native ALTERs."""
         return ServerOperations(
             database,
             self.grammar,
-            lambda table: self.snapshot(database, table=table),
+            lambda name: self.table(database, name),
             lambda: self.own_statements(database),
+            catalog_of(database),
         )
 
     def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
@@ -148,6 +212,23 @@ class ServerDialect(Dialect):
             lambda error: self.hindrance(error) is not None,
         )
         return work.run(strict=strict, repair=repair)
+
+
+def catalog_of(database: pw.Database) -> Catalog | None:
+    """Return what is kept of the tables of a connection of ours, under the lock; else None."""
+    return database.catalog if isinstance(database, Attended) else None
+
+
+@contextmanager
+def forgetting(database: pw.Database) -> Iterator[None]:
+    """Forget what was read of the tables when the body fails: what it did may be undone."""
+    try:
+        yield
+    except BaseException:
+        catalog = catalog_of(database)
+        if catalog is not None:
+            catalog.forget()
+        raise
 
 
 def poll(look: Callable[[], bool], wait: float) -> bool:

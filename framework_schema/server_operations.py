@@ -10,19 +10,21 @@ from typing import Any, cast
 import peewee as pw
 from playhouse.migrate import make_index_name
 
+from framework_schema.catalog import Catalog
 from framework_schema.operations import Operations
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
-from framework_schema.snapshot import Column, Snapshot
+from framework_schema.snapshot import Column, Table
 
-ReadTable = Callable[[str], Snapshot]
+ReadTable = Callable[[str], Table | None]
 
 
 class ServerOperations(Operations):
     """PostgreSQL and MySQL.
 
-    ``read`` returns the snapshot of one live table. ``own`` surrounds the
-    statements that converge by themselves, as against those a script brings.
+    ``read`` returns one live table. ``own`` surrounds the statements that
+    converge by themselves, as against those a script brings. ``kept`` is told
+    what a statement changes, where what was read of the tables is kept.
     """
 
     def __init__(
@@ -31,17 +33,17 @@ class ServerOperations(Operations):
         grammar: Grammar,
         read: ReadTable,
         own: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        kept: Catalog | None = None,
     ) -> None:
         super().__init__(database)
-        self.grammar, self.read, self.own = grammar, read, own
+        self.grammar, self.read, self.own, self.kept = grammar, read, own, kept
 
     def create_table(self, model: type[pw.Model]) -> None:
         """Create a model's table with its indexes, or add to it what it lacks."""
         meta = model._meta
         live = self._table(meta.table_name)
         if live is None:
-            with self.own():
-                self._create_table(model)
+            self._create_table(model)
             self.note(f"table {meta.table_name}")
             return
         self.note(f"table {live.name}", there=True)
@@ -54,9 +56,17 @@ class ServerOperations(Operations):
     def _create_table(self, model: type[pw.Model]) -> None:
         """Create a table; on MySQL with its indexes in one statement, which is whole or not at all."""
         is_plain = model.create_table.__func__ is pw.Model.create_table.__func__  # type: ignore[attr-defined]
-        if not (is_plain and isinstance(self.database, pw.MySQLDatabase)):
-            model.create_table(safe=False)
+        if not is_plain:
+            with self.own():
+                model.create_table(safe=False)
             return
+        with self.own(), self._changing(model._meta.table_name):
+            if isinstance(self.database, pw.MySQLDatabase):
+                self._create_in_one(model)
+            else:
+                model.create_table(safe=False)
+
+    def _create_in_one(self, model: Any) -> None:
         made: Any = model
         table, params = made._schema._create_table(safe=False).query()
         inner: list[str] = []
@@ -79,7 +89,7 @@ class ServerOperations(Operations):
             return
         if any(not name or key not in live.columns for name, key in zip(names, keys, strict=False)):
             return
-        with self.own():
+        with self.own(), self._changing(live.name):
             self.database.execute(index.safe(False))
         self.note(f"index {index._name}")
 
@@ -131,10 +141,11 @@ class ServerOperations(Operations):
             )
         statement = self._adding(live, field, late=_is_late(field) and not is_empty)
         if is_empty or _value(field) is None:
-            self._run(statement)
+            self._run(statement, of=live.name)
             self.note(f"column {live.name}.{field.column_name}")
         else:
-            self.database.execute_sql(statement)
+            with self._changing(live.name):
+                self.database.execute_sql(statement)
             self._fill_added(live, field)
 
     def _adding(self, live: ServerTable, field: pw.Field[Any], *, late: bool) -> str:
@@ -211,7 +222,7 @@ class ServerOperations(Operations):
             return
         index = pw.Index(name, pw.Table(live.name), [pw.Entity(column) for column in columns], unique=unique, **params)
         sql, values = self.database.get_sql_context().sql(pw.ValueLiterals(index.safe(False))).query()
-        self._run(sql, values)
+        self._run(sql, values, of=live.name)
         self.note(f"index {name}")
 
     def drop_index(self, table: str, columns: Sequence[str]) -> None:
@@ -246,7 +257,7 @@ class ServerOperations(Operations):
         if found.null == null:
             self.note(f"column {table}.{column}", there=True)
             return
-        self._run(self.grammar.set_null(live, found, null))
+        self._run(self.grammar.set_null(live, found, null), of=live.name)
         self.note(f"column {table}.{column}")
 
     def set_default(self, table: str, column: str, value: Any) -> None:
@@ -257,7 +268,7 @@ class ServerOperations(Operations):
         if found.default == default:
             self.note(f"column {table}.{column}", there=True)
         else:
-            self._run(self.grammar.set_default(live, found, default))
+            self._run(self.grammar.set_default(live, found, default), of=live.name)
             self.note(f"column {table}.{column}")
         if value is not None:
             self._fill(table, column, value)
@@ -333,11 +344,16 @@ class ServerOperations(Operations):
         self._run(sql, (value,))
 
     def _is_empty(self, table: str) -> bool:
-        return self.database.execute_sql(f"SELECT 1 FROM {self._q(table)} LIMIT 1").fetchone() is None
+        with nullcontext() if self.kept is None else self.kept.looking():
+            return self.database.execute_sql(f"SELECT 1 FROM {self._q(table)} LIMIT 1").fetchone() is None
 
-    def _run(self, sql: str, params: Sequence[Any] = ()) -> None:
-        with self.own():
+    def _run(self, sql: str, params: Sequence[Any] = (), *, of: str | None = None) -> None:
+        """Run a statement; ``of`` is the table that it changes, where it can change no other."""
+        with self.own(), self._changing(of):
             self.database.execute_sql(sql, tuple(params) or None)
+
+    def _changing(self, table: str | None) -> AbstractContextManager[None]:
+        return nullcontext() if self.kept is None else self.kept.changing(table)
 
     def _q(self, name: str) -> str:
         return self.grammar.quote(name)
@@ -349,8 +365,7 @@ class ServerOperations(Operations):
         return found
 
     def _table(self, name: str) -> ServerTable | None:
-        tables = list(self.read(name).tables.values())
-        return cast(ServerTable, tables[0]) if tables else None
+        return cast(ServerTable | None, self.read(name))
 
     def _require(self, name: str) -> ServerTable:
         table = self._table(name)

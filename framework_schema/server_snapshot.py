@@ -238,16 +238,19 @@ class PostgresReader(Reader):
     def read_indexes(self) -> None:
         """Read ``pg_index``; an index that a failed CONCURRENTLY left invalid is none."""
         found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        # For one table the server looks its columns up one by one, for all of them it reads them once.
+        column = "(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1])"
+        joined = "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1] "
         for table, name, *rest in self.rows(
             "SELECT c.relname, i.relname, x.indisunique, m.amname, pg_get_expr(x.indpred, x.indrelid, true), "
-            "(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = x.indkey[p.place - 1]), "
-            "pg_get_indexdef(x.indexrelid, p.place, true), x.indoption[p.place - 1] & 1 "
+            f"{column if self.only else 'a.attname'}, CASE WHEN x.indkey[p.place - 1] = 0 THEN "
+            "pg_get_indexdef(x.indexrelid, p.place, true) END, x.indoption[p.place - 1] & 1 "
             "FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam "
-            "CROSS JOIN generate_series(1, x.indnkeyatts) AS p(place) "
+            f"CROSS JOIN generate_series(1, x.indnkeyatts) AS p(place) {'' if self.only else joined}"
             f"WHERE NOT x.indisprimary AND x.indisvalid AND {self._which()} "
             "AND NOT EXISTS (SELECT 1 FROM pg_constraint k "
-            "WHERE k.conindid = x.indexrelid AND k.contype IN ('u', 'x')) "
+            "WHERE k.conindid = x.indexrelid AND k.conrelid = c.oid AND k.contype IN ('u', 'x')) "
             "ORDER BY c.relname, i.relname, p.place",
             *self._asked,
         ):  # fmt: skip
@@ -370,20 +373,26 @@ class MysqlReader(Reader):
 
     def read_constraints(self) -> None:
         """Read foreign keys and CHECKs."""
+        # Two queries, and by the columns' own schema: for the join, and for the constraint's, every table is opened.
         found: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for table, name, *rest in self._read(
-            "SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name, "
-            "k.referenced_column_name, r.delete_rule, r.update_rule FROM information_schema.key_column_usage k "
-            "JOIN information_schema.referential_constraints r ON r.constraint_schema = k.constraint_schema "
-            "AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name "
-            f"WHERE {self._which('k.table_name', 'k.constraint_schema')} AND k.referenced_table_name IS NOT NULL "
-            "ORDER BY k.table_name, k.constraint_name, k.ordinal_position"
+            "SELECT table_name, constraint_name, column_name, referenced_table_name, referenced_column_name "
+            f"FROM information_schema.key_column_usage WHERE {self._which()} AND referenced_table_name IS NOT NULL "
+            "ORDER BY table_name, constraint_name, ordinal_position"
         ):
             found[table, name].append(rest)
+        rules = {
+            (table, name): actions
+            for table, name, *actions in self._read(
+                "SELECT table_name, constraint_name, delete_rule, update_rule "
+                f"FROM information_schema.referential_constraints WHERE {self._which(schema='constraint_schema')}"
+            )
+        }
         for (table, name), columns in found.items():
             parts = self.of(table)
-            if parts is not None:
-                _, to, _, on_delete, on_update = columns[0]
+            if parts is not None and (table, name) in rules:
+                to = columns[0][1]
+                on_delete, on_update = rules[table, name]
                 key = ForeignKey(
                     tuple(fold(c[0]) for c in columns),
                     self.table_key(to),

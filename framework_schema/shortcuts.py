@@ -8,7 +8,6 @@ from dataclasses import replace
 import peewee as pw
 
 from framework_schema import template
-from framework_schema.applying import Applier
 from framework_schema.errors import TransactionLost
 from framework_schema.expected import orm_of
 from framework_schema.looking import Orphaned
@@ -16,10 +15,11 @@ from framework_schema.migration import Migration
 from framework_schema.order import Order
 from framework_schema.plan_cache import Doubt, Proven, run_again, version_of
 from framework_schema.report import Outcome, Report, State, StepResult
+from framework_schema.server_shortcuts import ServerShortcuts
 from framework_schema.template import Template
 
 
-class Shortcuts(Applier):
+class Shortcuts(ServerShortcuts):
     """Takes them where they are safe; see ``template`` and ``plan_cache``."""
 
     def _copied(self, order: Order) -> Report | None:
@@ -58,6 +58,8 @@ class Shortcuts(Applier):
         """Migrate by the plan that two such databases agreed on; None when there is none, or on any doubt."""
         if self.plans is None:
             return None
+        if self.target.engine != "sqlite":
+            return self._repeated_on_server(database, order, self.plans)
         seen = version_of(database)
         key = self._plan_key(database, order)
         proven = None if key is None else self.plans.proven(key)

@@ -44,19 +44,25 @@ class Statement:
 
     ``answer`` is the row that it has to return again, where ``asks``; ``rows``
     the number of rows it has to change again, where the script looked at it.
+    One that ``converges`` can be run again by its script, which looks first.
     """
 
     sql: str
-    params: tuple[Any, ...] = ()
+    params: Any = ()
     asks: bool = False
     answer: tuple[Any, ...] | None = None
     rows: int | None = None
+    converges: bool = False
 
 
 class Tape:
-    """What reached the connection while it was watched; ``doubt`` says why it is not to be trusted."""
+    """What reached the connection while it was watched; ``doubt`` says why it is not to be trusted.
 
-    def __init__(self) -> None:
+    ``is_ours`` says that no script was watched, but we ourselves.
+    """
+
+    def __init__(self, is_ours: bool = False) -> None:
+        self.is_ours = is_ours
         self.statements: list[Statement] = []
         self.doubt: str | None = None
         self.noted = self.traced = 0
@@ -227,10 +233,10 @@ class WatchedDatabase(pw.SqliteDatabase):
         vars(self)["database"] = name
 
     @contextmanager
-    def watching(self) -> Iterator[Tape]:
+    def watching(self, *, ours: bool) -> Iterator[Tape]:
         """Put what happens in the body on a tape."""
         connection: WatchedConnection = self.connection()  # type: ignore[no-untyped-call]
-        self.tape = Tape()
+        self.tape = Tape(ours)
         connection.watch(self.tape)
         try:
             yield self.tape

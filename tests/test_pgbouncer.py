@@ -1,6 +1,7 @@
 """Behind a real pgbouncer: sessions and transactions may be pooled, statements not."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
 import servers
@@ -8,8 +9,10 @@ from pgbouncer import pooled
 from processes import start
 from script_texts import creates, script, sql
 
+from framework_schema import fleet
 from framework_schema.config import Config
 from framework_schema.errors import Locked, SchemaError
+from framework_schema.plan_cache import PlanCache
 from framework_schema.report import State
 from framework_schema.runner import Runner
 
@@ -86,6 +89,34 @@ def test_it_migrates_aligns_and_rolls_back(fresh, folder, mode):
         assert quick(url, source).migrate(strict=True).aligned == ("column A.more",)
         assert quick(url, source).rollback().as_dict()["rolled_back"] == ["app/002_b"]
         assert not quick(url, source).drift(strict=True).structural
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_fleet_repeats_what_it_proved(folder, mode, monkeypatch):
+    plans = PlanCache()
+    monkeypatch.setattr(fleet, "_plans", lambda run: plans)
+    rows = script("database.execute_sql('INSERT INTO counted SELECT count(*) FROM a RETURNING x').fetchall()")
+    source = folder({
+        "001_a": sql("CREATE TABLE a (x INTEGER)", "INSERT INTO a VALUES (1)"),
+        "002_counted": sql("CREATE TABLE counted (x BIGINT)"),
+        "003_rows": rows,
+        "004_more": sql("INSERT INTO a VALUES (2)"),
+    })  # fmt: skip
+    with ExitStack() as stack:
+        found = [stack.enter_context(servers.Fresh("postgresql")) for _ in range(3)]
+        urls = [stack.enter_context(pooled(place, mode)) for place in found]
+        config = Config(backup="never", timeout=20, plan_cache=True)
+        report = fleet.migrate_fleet(urls, [source], jobs=1, config=config)
+
+        assert [member.state for member in report.reports] == [State.MIGRATED] * 3
+        assert plans.repeated == 1
+        assert [step.key for g in plans._groups.values() for step in g.proven.steps if step.statements is None] == [
+            "app/003_rows"
+        ]
+        for place in found:
+            assert servers.run("postgresql", place.url, "SELECT x FROM a ORDER BY x") == [(1,), (2,)]
+            assert servers.run("postgresql", place.url, "SELECT x FROM counted") == [(1,)]
+            assert session_locks(place) == 0
 
 
 def test_who_holds_the_lock_is_waited_for_from_behind_a_pool_of_transactions(fresh, folder):

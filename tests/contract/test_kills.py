@@ -4,11 +4,12 @@
 kills are at a statement, which are gone through evenly, half at a moment.
 """
 
+import itertools
 import json
 import os
 import random
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from framework_schema.backup import listed
 from framework_schema.mysql import SCRATCH
 from framework_schema.transfer import PROGRESS_TABLE
 
-ACTIONS = ["migrate", "strict", "undo", "backup", "copy to", "copy from"]
+ACTIONS = ["migrate", "strict", "undo", "fleet", "backup", "copy to", "copy from"]
 KILLS = int(os.environ.get("FRAMEWORK_SCHEMA_KILLS", "12")) // len(ACTIONS)
 PARENTS, CHILDREN = 60, 400
 
@@ -219,6 +220,53 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(processes, server, f
     print(f"{action} {server.name}: {dict(seen)}")
     assert seen["killed"] >= KILLS
     assert scratches(server, source) == []
+
+
+@pytest.mark.slow
+def test_a_fleet_killed_at_any_moment_is_finished_by_the_next(processes, server, folder):
+    """The first two go through the scripts, the other two get what was proven on them; mostly these are killed."""
+    source, count = folder(SCRIPTS), 4
+
+    def fresh(stack):
+        engines = [Engine(server.name, stack.enter_context(servers.Fresh(server.name)).url) for _ in range(count)]
+        for engine in engines:
+            filled(engine, folder)
+        return engines
+
+    def do(engines, **how):
+        members = [engine.url for engine in engines]
+        return processes("fleet", "fleet", folder=source.path, members=members, settings=NEVER, **how)
+
+    with ExitStack() as stack:
+        engines = fresh(stack)
+        before = content(engines[-1], source)
+        ends, seconds, statements, _ = do(engines)
+        assert ends == [0]
+        after = content(engines[-1], source)
+        assert before != after
+        _, _, of_scripts, _ = do(fresh(stack)[:2])
+        assert statements < 2 * of_scripts, "nothing was repeated"
+    dice, duration, seen = random.Random(f"fleet {server.name}"), [seconds], Counter()
+    for number in itertools.count():
+        if number % 4 == 3:
+            moment = {"kill_after": dice.random() * duration[0]}
+        else:
+            moment = {"kill_at": of_scripts + int(dice.random() * (statements - of_scripts))}
+        with ExitStack() as stack:
+            engines = fresh(stack)
+            is_killed = do(engines, **moment)[0] == [-9]
+            seen["killed" if is_killed else "too late"] += 1
+            for engine in engines:
+                found = is_between(engine, source, before, after)
+                seen["old" if found == before else "new" if found == after else "between"] += 1
+            assert do(engines)[0] == [0]
+            for engine in engines:
+                assert content(engine, source) == after, moment
+                assert no_lock_is_left(engine, source)
+        if seen["killed"] >= KILLS or seen["too late"] > 3 * KILLS + 10:
+            break
+    print(f"fleet {server.name}: {dict(seen)}")
+    assert seen["killed"] >= KILLS
 
 
 NEVER = {"backup": "never"}
