@@ -18,7 +18,7 @@ from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, would_rebuild
 from framework_schema.databases import hide_password
 from framework_schema.dialects import Hindrance, unbound
-from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, TransactionLost
+from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
 from framework_schema.expected import call, describe, orm_of
 from framework_schema.history import Event
 from framework_schema.looking import Found, Looker, Orphaned, since
@@ -54,10 +54,10 @@ class Applier(Looker):
         found = self.read(database, structural=order.strict)
         self._refuse(found, allow_ahead=order.allow_ahead)
         self._refuse_early(found, order)
-        return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order)
+        return self._current(found) if found.leaves_nothing(order) else self._attempt(database, order, found)
 
-    def _attempt(self, database: pw.Database, order: Order) -> Report:
-        """Apply; again, a few times, when other transactions got in the way.
+    def _attempt(self, database: pw.Database, order: Order, found: Found) -> Report:
+        """Apply what was found to be missing; again, a few times, when other transactions got in the way.
 
         Foreign keys are checked once for the whole run; only when that fails it
         is done again to find the script that is to blame.
@@ -65,9 +65,10 @@ class Applier(Looker):
         self._require_writing()
         deadline = time.monotonic() + self.config.timeout
         done: list[StepResult] = []
+        known: Found | None = found
         for number in itertools.count(1):
             try:
-                return self._apply(database, order, done)
+                return self._apply(database, order, done, known)
             except Orphaned:
                 if self._check_each:
                     raise
@@ -82,7 +83,7 @@ class Applier(Looker):
                     return self._hindered(database, error, self._standing(database, done))
                 logger.info("%s: gave way to another transaction, trying again", self.target.name)
                 time.sleep(PAUSE * 2 ** min(number, TRIES) * (0.5 + random.random()))
-            done = self._standing(database, done)
+            done, known = self._standing(database, done), None
         raise AssertionError("unreachable")
 
     def _standing(self, database: pw.Database, done: Iterable[StepResult]) -> list[StepResult]:
@@ -108,21 +109,24 @@ class Applier(Looker):
         if not self.may_write:
             raise NeedsWriting(self.target.name, "there is something to do", "Migrate it.")
 
-    def _apply(self, database: pw.Database, order: Order, done: list[StepResult]) -> Report:
+    def _apply(self, database: pw.Database, order: Order, done: list[StepResult], known: Found | None = None) -> Report:
         """Under the lock: read again, run what is pending, align, verify, record; one transaction.
+
+        What is ``known`` need not be read again where the engine can tell that
+        nobody has committed since.
 
         A script that refuses a transaction cuts it in two: what ran before is
         committed, the script runs alone, and the rest begins anew.
         """
         with self.dialect.exclusive(database, self.target.name):
-            found = self.read(database, structural=order.strict)
+            found = self._still_so(database, known) or self.read(database, structural=order.strict)
             self._refuse(found, allow_ahead=order.allow_ahead)
             if not done:
                 self._refuse_early(found, order)
                 if found.leaves_nothing(order):
                     return self._current(found)
             self._recording = None if done else self._begin_recording(database, order, found)
-            self.dialect.check_health(database, self.target.name)
+            self._examine(database, whole=self._needs_all(order, found))
             self._back_up(database, found, order)
             found = self._prepare(database, found)
             steps = self._plan(found, order.to).without(step.key for step in done)
@@ -136,17 +140,29 @@ class Applier(Looker):
             self._run_all(database, found, (steps.alone,), done)
         return self._apply(database, order, done)
 
+    def _still_so(self, database: pw.Database, known: Found | None) -> Found | None:
+        version = self.dialect.data_version(database)
+        return known if known is not None and version is not None and version == known.version else None
+
+    def _examine(self, database: pw.Database, *, whole: bool) -> None:
+        self._examined = self.dialect.check_health(database, self.target.name, whole=whole)
+
+    def _needs_all(self, order: Order, found: Found) -> bool:
+        """Tell whether all of a large file is to be checked, whatever the scripts do; see ``Dialect.check_health``."""
+        is_sealable = all(migration.atomic for migration in found.status.pending)
+        return order.strict or order.repair or self.config.integrity == "always" or not is_sealable
+
     def _prepare(self, database: pw.Database, found: Found) -> Found:
         """Make the history's tables, take over peewee_migrate's record."""
         history = self._history(database)
         with self._watched(database, PREPARE):
             history.ensure_tables()
-        names = history.names_in(PEEWEE_MIGRATE_TABLE)
+        names = history.names_in(PEEWEE_MIGRATE_TABLE) if PEEWEE_MIGRATE_TABLE in found.live.tables else frozenset()
         taken = [m for m in found.status.pending if m.source == APP and m.name in names]
         for migration in taken:
             history.record(migration.key)
             history.log(Event("imported", key=migration.key, detail=f"from {PEEWEE_MIGRATE_TABLE}"))
-        return self.read(database)
+        return self.read(database) if taken else found
 
     def _run_all(
         self,
@@ -167,13 +183,23 @@ class Applier(Looker):
             if is_blocked(step, found.known, failed):
                 result: StepResult | None = StepResult(step.key, Outcome.BLOCKED)
             else:
-                result = self._run(database, step, orm, before)
+                result = self._run_checked(database, step, orm, before)
             done += [] if result is None else [result]
             if result is None or result.outcome in (Outcome.APPLIED, Outcome.ADOPTED):
                 applied.append(step)
             else:
                 failed.add(step.key)
                 orm = orm_of(tuple(applied), database)
+
+    def _run_checked(
+        self, database: pw.Database, step: Migration, orm: LazyOrm, before: Counter[Violation] | None
+    ) -> StepResult | None:
+        """Run one script, and once more when it turns out to touch rows of a file that was not checked whole."""
+        try:
+            return self._run(database, step, orm, before)
+        except RowsTouched:
+            self._examine(database, whole=True)
+            return self._run(database, step, orm, before)
 
     def _run(
         self, database: pw.Database, step: Migration, orm: LazyOrm, before: Counter[Violation] | None
@@ -188,10 +214,11 @@ class Applier(Looker):
         started = time.perf_counter()
         history = self._history(database)
         doing = self.dialect.operations(database)
+        sealed = not self._examined
         recording = self._recording
         tape = Tape()
         try:
-            with self.dialect.step(database, step.key) if step.atomic else unbound(database):
+            with self.dialect.step(database, step.key, sealed=sealed) if step.atomic else unbound(database):
                 before_us = history.outcome(step.key)
                 if before_us:
                     return None
@@ -199,7 +226,7 @@ class Applier(Looker):
                     call(step, database, doing, orm)
                 if before is not None and self._check_each:
                     self._refuse_orphans(database, step.key, before)
-        except TransactionLost:
+        except (TransactionLost, RowsTouched):
             raise
         except (Exception, SystemExit) as error:
             reason = describe(error, step)
@@ -317,6 +344,8 @@ class Applier(Looker):
             return order.strict and would_rebuild(database, found.drift, expected, found.live, repair=order.repair)
 
         if found.live.tables and is_due(order.backup, self.target.engine, steps, rebuilds):
+            if not self._examined:  # so that it is the database that is called damaged, and not its copy
+                self._examine(database, whole=True)
             self._make_backup(order.backup)
 
     def _make_backup(self, policy: str) -> None:

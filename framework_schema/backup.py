@@ -39,6 +39,7 @@ from framework_schema.drift import Drift
 from framework_schema.errors import BackupFailed, Locked, SchemaError, Unreadable
 from framework_schema.migration import Migration
 from framework_schema.reshape import reshapings
+from framework_schema.side_lock import SideLock
 from framework_schema.snapshot import Snapshot
 from framework_schema.sqlite import SqliteDialect
 
@@ -443,10 +444,17 @@ def _replace(target: Target, backup: pw.SqliteDatabase, kept: Path | None) -> No
     if not target.path.exists():
         os.close(os.open(target.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with _sibling(target) as live:
+        lock = SideLock.of(live)
+
+        def refuse_running() -> None:
+            if lock is not None and lock.is_held():
+                raise Locked(target.name, "a script with `atomic = False` runs on it", "Try again when it is done.")
+
         if live.pragma("journal_mode") == "wal" and kept is not None:
-            _replace_wal(target, backup, live, kept)
+            _replace_wal(target, backup, live, kept, refuse_running)
             return
         with _alone(live):
+            refuse_running()
             if kept is not None:
                 _keep(target, kept, nullcontext(live))
             backup.connection().backup(live.connection(), progress=_patience(target))
@@ -470,8 +478,14 @@ def _alone(live: pw.SqliteDatabase) -> Iterator[None]:
             live.execute_sql("SELECT count(*) FROM sqlite_master").fetchall()
 
 
-def _replace_wal(target: Target, backup: pw.SqliteDatabase, live: pw.SqliteDatabase, kept: Path) -> None:
-    """Keep a copy while the backup API holds the write lock, between its first step and its last.
+def _replace_wal(
+    target: Target,
+    backup: pw.SqliteDatabase,
+    live: pw.SqliteDatabase,
+    kept: Path,
+    refuse_running: Callable[[], None],
+) -> None:
+    """Look and keep a copy while the backup API holds the write lock, between its first step and its last.
 
     Readers go on, of the old state until the last step commits.
     """
@@ -480,6 +494,7 @@ def _replace_wal(target: Target, backup: pw.SqliteDatabase, live: pw.SqliteDatab
     def between(status: int, remaining: int, total: int) -> None:
         wait(status, remaining, total)
         if status == sqlite3.SQLITE_OK and remaining:
+            refuse_running()
             _keep(target, kept, _sibling(target))
 
     if backup.pragma("page_size") != live.pragma("page_size"):

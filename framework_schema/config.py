@@ -15,6 +15,7 @@ CHOICES = {
     "on_error": ("continue", "unavailable"),
     "align": ("additive", "strict", "off"),
     "backup": ("auto", "always", "never"),
+    "integrity": ("auto", "always"),
     "out_of_order": ("apply", "refuse"),
 }
 
@@ -31,6 +32,8 @@ class Config:
     backup: str = "auto"
     backup_dir: str | None = None
     backup_keep: int = 3
+    integrity: str = "auto"
+    """Whether a large SQLite file is always checked whole first, or only before its first row is touched."""
     out_of_order: str = "apply"
     """What to do with a script that came after a newer one of its source was applied."""
     table: str = TABLE
@@ -89,6 +92,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "backup": str,
     "backup_dir": str,
     "backup_keep": int,
+    "integrity": str,
     "out_of_order": str,
     "table": str,
     "sources": names,

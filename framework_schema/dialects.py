@@ -69,8 +69,12 @@ class Dialect(ABC):
         """Hold the same lock without a transaction, for a script that refuses one; see ``exclusive``."""
 
     @abstractmethod
-    def step(self, database: pw.Database, key: str) -> AbstractContextManager[None]:
-        """Undo the body's effects when it fails; refuse a script that commits by itself."""
+    def step(self, database: pw.Database, key: str, *, sealed: bool = False) -> AbstractContextManager[None]:
+        """Undo the body's effects when it fails; refuse a script that commits by itself.
+
+        ``sealed`` also refuses what writes or removes rows, and raises
+        ``RowsTouched``: see ``check_health``.
+        """
 
     def hindrance(self, error: BaseException | None) -> Hindrance | None:
         """Tell whether an error means that another connection was in the way; None for any other."""
@@ -81,12 +85,20 @@ class Dialect(ABC):
         return ""
 
     @abstractmethod
-    def check_health(self, database: pw.Database, name: str) -> None:
-        """Refuse a damaged database before the first write; raises ``Unreadable``."""
+    def check_health(self, database: pw.Database, name: str, *, whole: bool = True) -> bool:
+        """Refuse a damaged database before the first write; raises ``Unreadable``.
+
+        Without ``whole`` a large file may be checked in part. Returns whether
+        all of it was; where not, scripts run ``sealed`` until it is.
+        """
 
     @abstractmethod
     def schema_version(self, database: pw.Database) -> str:
         """Return a text that changes with the schema, whoever changes it; cheap to read."""
+
+    def data_version(self, database: pw.Database) -> int | None:
+        """Return a number that another connection's commit changes, seen by this one; None where there is none."""
+        return None
 
     @abstractmethod
     def violations(self, database: pw.Database) -> Counter[Violation]:

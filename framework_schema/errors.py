@@ -13,6 +13,7 @@
     │   └── Ahead            newer than the scripts we know
     ├── FailedBefore         a script failed a moment ago; it is too early to try again
     ├── Hindered             another connection stood in a script's way; undone and not recorded
+    ├── RowsTouched          a script goes on to rows before the whole file was checked; undone, to be run again
     ├── PlanRefused          the plan contradicts the history or itself
     └── MigrationFailed      a script or the alignment failed; carries the report
 
@@ -116,6 +117,10 @@ class Hindered(SchemaError):
     def __init__(self, key: str, reason: str) -> None:
         self.key, self.reason = key, reason
         super().__init__(f"{key}: {reason}")
+
+
+class RowsTouched(SchemaError):
+    """A script goes on to rows before all of a large file was checked; what it did is undone, and it is run again."""
 
 
 class CommitRefused(SchemaError):

@@ -58,6 +58,11 @@ CREATE TABLE {table} (
 """
 
 
+COLUMNS_OF = """
+SELECT c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name = ? COLLATE NOCASE
+"""
+INDEX_CALLED = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ? COLLATE NOCASE"
+
 WORDS: dict[str, dict[str, str]] = {
     "sqlite": {},
     "postgresql": {
@@ -130,22 +135,18 @@ class History:
 
         Raises ``ForeignHistory`` when a table of our name belongs to another tool.
         """
-        if self.database.table_exists(self.table):
-            self.check_shape(name)
-            return True
-        if self.table in {view.name for view in self.database.get_views()}:
-            raise ForeignHistory(name, f"its {self.table} is a view", ANOTHER_NAME)
-        return False
-
-    def check_shape(self, name: str) -> None:
-        """Refuse a table that has our name and not our columns."""
         found = self._columns(self.table)
+        if not found:
+            if self.table in {view.name for view in self.database.get_views()}:
+                raise ForeignHistory(name, f"its {self.table} is a view", ANOTHER_NAME)
+            return False
         if not found >= SHORTEST:
             raise ForeignHistory(
                 name,
                 f"its table {self.table} has the columns {', '.join(sorted(found))} and belongs to another tool",
                 ANOTHER_NAME,
             )
+        return True
 
     def applied(self) -> tuple[AppliedMigration, ...]:
         """Read every row, oldest first; none where there is no table."""
@@ -206,9 +207,9 @@ class History:
                 self._execute(self._worded(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}"))
                 made.append(f"column {self.table}.{column}")
         index = "idx_migration_name" if self.table == TABLE else f"idx_{self.table}_name"
-        if index not in {i.name for i in self.database.get_indexes(self.table)}:
+        if not self._has_index(index):
             self._execute(f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
-        if not self.database.table_exists(self.events_table):
+        if not self._columns(self.events_table):
             self._execute(self._worded(CREATE_EVENTS).format(table=self._q(self.events_table)))
         return made
 
@@ -277,7 +278,7 @@ class History:
 
     def events(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Read the events, newest first; none where there is no table."""
-        if not self.database.table_exists(self.events_table):
+        if not self._columns(self.events_table):
             return []
         names = (
             "id",
@@ -312,7 +313,7 @@ class History:
 
     def _last_attempts(self) -> dict[tuple[str, bool], tuple[str | None, bool]]:
         """For each migration, and whether it succeeded: the checksum it had then, and whether it was adopted."""
-        if not self.database.table_exists(self.events_table):
+        if not self._columns(self.events_table):
             return {}
         cursor = self._execute(
             f"SELECT migration_name, outcome, checksum, kind FROM {self._q(self.events_table)} "
@@ -326,12 +327,18 @@ class History:
         A server's catalogs take ten times as long to answer as an empty query does.
         """
         if isinstance(self.database, pw.SqliteDatabase):
-            return {column.name.lower() for column in self.database.get_columns(table)}
+            found = self._execute(COLUMNS_OF, (table,)).fetchall()
+            return {name.lower() for (name,) in found}
         if not self.database.table_exists(table):
             return set()
         return {
             str(column[0]).lower() for column in self._execute(f"SELECT * FROM {self._q(table)} LIMIT 0").description
         }
+
+    def _has_index(self, name: str) -> bool:
+        if isinstance(self.database, pw.SqliteDatabase):
+            return self._execute(INDEX_CALLED, (name,)).fetchone() is not None
+        return name in {index.name for index in self.database.get_indexes(self.table)}
 
     @staticmethod
     def _order(have: Iterable[str]) -> str:

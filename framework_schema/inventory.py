@@ -241,7 +241,7 @@ def read_inventory(path: str | Path, notes: list[str] | None = None) -> Iterator
         name = "homebrew"
         plugins = ["homebrew"]          # besides those whose rows it carries
         folders = ["apps/homebrew/migrations"]
-        align = "strict"                # also backup, backup_dir, backup_keep, table, timeout
+        align = "strict"                # also backup, backup_dir, backup_keep, integrity, table, timeout
         adopt_foreign = true
 
     Raises ``ConfigError`` that names file, entry and key.
@@ -348,6 +348,7 @@ SETTINGS: dict[str, Callable[[Any], bool]] = {
     "backup": _is_one_of("auto", "always", "never"),
     "backup_dir": _is_text,
     "backup_keep": _is_count,
+    "integrity": _is_one_of("auto", "always"),
     "table": _is_text,
     "timeout": _is_number,
 }

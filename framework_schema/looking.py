@@ -44,6 +44,8 @@ class Found:
     live: Snapshot
     drift: Drift
     is_foreign: bool
+    version: int | None = None
+    """What ``Dialect.data_version`` said before."""
 
     def leaves_nothing(self, order: Order) -> bool:
         """True when neither a script nor the schema needs anything."""
@@ -76,6 +78,8 @@ class Looker:
         """What a fleet run has proven so far; given by the fleet."""
         self._recording: Recording | None = None
         self._check_each = False
+        self._examined = True
+        """False while a large file was checked in part only; scripts that touch rows wait for the rest."""
         self._backup: Path | None = None
 
     @cached_property
@@ -162,6 +166,7 @@ class Looker:
 
     def read(self, database: pw.Database, *, structural: bool = False) -> Found:
         """Look at history and schema; with ``structural`` at every rule of a table. Writes nothing."""
+        version = self.dialect.data_version(database)
         history = self._history(database)
         rows = history.applied() if history.exists(self.target.name) else ()
         known = self._known_here(rows)
@@ -171,7 +176,7 @@ class Looker:
         drift = find_drift(expected, live)
         ours = expected.tables.keys()
         is_foreign = bool(live.tables) and not rows and not (live.tables.keys() & ours) and FRAMEWORK in known.sources
-        return Found(known, rows, status, live, drift, is_foreign)
+        return Found(known, rows, status, live, drift, is_foreign, version)
 
     def _known_here(self, rows: Iterable[AppliedMigration]) -> Collection:
         """Leave out plugins whose rows the database does not carry, when it is one of a fleet."""

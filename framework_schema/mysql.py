@@ -141,7 +141,7 @@ class MysqlDialect(ServerDialect):
         return self.exclusive(database, name)
 
     @contextmanager
-    def step(self, database: pw.Database, key: str) -> Iterator[None]:
+    def step(self, database: pw.Database, key: str, *, sealed: bool = False) -> Iterator[None]:
         """Keep a journal of the script's own statements, so that a second run goes on where this one stopped.
 
         Data is written in a transaction; DDL commits it, together with the

@@ -156,7 +156,7 @@ class PostgresDialect(ServerDialect):
                     database.execute_sql("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, half))
 
     @contextmanager
-    def step(self, database: pw.Database, key: str) -> Iterator[None]:
+    def step(self, database: pw.Database, key: str, *, sealed: bool = False) -> Iterator[None]:
         """Begin the script's transaction; undo it, and nothing else, when the script fails."""
         top = database.top_transaction()
         if isinstance(top, RunTransaction):

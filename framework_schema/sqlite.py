@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from sqlite3 import SQLITE_DENY, SQLITE_OK, SQLITE_TRANSACTION
-from typing import Any
 
 import peewee as pw
 
 from framework_schema.alignment import Alignment, aligned
 from framework_schema.dialects import POLL, Dialect, Scratch, memory, refuse_open_transaction
-from framework_schema.errors import CommitRefused, Locked, TransactionLost, Unreadable
+from framework_schema.errors import CommitRefused, Locked, RowsTouched, SchemaError, TransactionLost, Unreadable
 from framework_schema.operations import Operations, SqliteOperations
 from framework_schema.rebuild import Violation, violations
 from framework_schema.side_lock import SideLock
@@ -22,9 +22,21 @@ from framework_schema.snapshot import Snapshot, of_database
 
 logger = logging.getLogger(__name__)
 
+WHOLE_CHECK_UP_TO = 16 * 1024 * 1024
+"""Bytes up to which a file is checked whole before anything else; a larger one before its first row is touched."""
 QUICK_CHECK_ABOVE = 64 * 1024 * 1024
 """Bytes above which a file gets quick_check, which leaves out the indexes, instead of integrity_check."""
 
+ROWLESS = frozenset({
+    sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE,
+    sqlite3.SQLITE_SAVEPOINT, sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_CREATE_TRIGGER,
+    sqlite3.SQLITE_CREATE_VIEW, sqlite3.SQLITE_DROP_TRIGGER, sqlite3.SQLITE_REINDEX,
+})  # fmt: skip
+"""What leaves the rows of all tables as they are (https://www.sqlite.org/c3ref/c_alter_table.html)."""
+SCHEMA_ROWS = frozenset(
+    {"sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema", "sqlite_sequence"}
+)
+WRITES = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
 
 CONSEQUENCES = ("no transaction is active", "no such savepoint")
 
@@ -73,18 +85,23 @@ class SqliteDialect(Dialect):
             _give_back(database, name, lock)
 
     @contextmanager
-    def step(self, database: pw.Database, key: str) -> Iterator[None]:
+    def step(self, database: pw.Database, key: str, *, sealed: bool = False) -> Iterator[None]:
         """Put a savepoint around a script, and refuse BEGIN, COMMIT and ROLLBACK inside it.
 
         A script that committed would cut its work from its history row.
+        SQLite asks when it compiles a statement, so that what is refused has
+        not begun, whoever sent it.
         """
-        refused: list[str] = []
+        refused: list[SchemaError] = []
 
-        def authorize(action: int, what: str | None, *_: Any) -> int:
+        def authorize(action: int, what: str | None, *rest: str | None) -> int:
             if action == SQLITE_TRANSACTION:
-                refused.append(str(what))
-                return SQLITE_DENY
-            return SQLITE_OK
+                refused.append(CommitRefused(_refusal(key, str(what))))
+            elif sealed and touches_rows(action, what, *rest):
+                refused.append(RowsTouched(key))
+            else:
+                return SQLITE_OK
+            return SQLITE_DENY
 
         connection = database.connection()
         try:
@@ -94,33 +111,44 @@ class SqliteDialect(Dialect):
                     yield
                 except Exception as error:
                     if refused:
-                        raise CommitRefused(_refusal(key, refused[0])) from error
+                        raise refused[0] from error
                     raise
                 finally:
                     connection.set_authorizer(None)
                 if refused:
-                    raise CommitRefused(_refusal(key, refused[0]))
+                    raise refused[0]
         except Exception as error:
             if not connection.in_transaction:
                 raise TransactionLost(f"{key}: SQLite undid the whole transaction") from error
             raise
 
-    def check_health(self, database: pw.Database, name: str) -> None:
-        """Run integrity_check, or quick_check on a large file."""
+    def check_health(self, database: pw.Database, name: str, *, whole: bool = True) -> bool:
+        """Run integrity_check, or quick_check on a large file; on its schema alone, if that is all there is to change.
+
+        A column, a name or an index more costs a large file nothing but a few
+        pages, and reading all of it can take minutes. Nothing of a damaged
+        table gets lost by them; what copies, changes or removes rows could lose some.
+        """
         database = _sqlite(database)
         size = database.pragma("page_count") * database.pragma("page_size")
+        is_whole = whole or size <= WHOLE_CHECK_UP_TO
         check = "integrity_check" if size <= QUICK_CHECK_ABOVE else "quick_check"
-        found = database.execute_sql(f"PRAGMA {check}(1)").fetchone()[0]
+        found = database.execute_sql(f"PRAGMA {check}({1 if is_whole else 'sqlite_master'})").fetchone()[0]
         if found != "ok":
             raise Unreadable(
                 name,
                 f"the database is damaged ({check}: {found})",
                 "Restore a backup, or save what can be read with `sqlite3 FILE .recover`.",
             )
+        return is_whole
 
     def schema_version(self, database: pw.Database) -> str:
         """Return the number SQLite raises with every change of the schema."""
         return str(_sqlite(database).pragma("schema_version"))
+
+    def data_version(self, database: pw.Database) -> int:
+        """Ask for it: https://www.sqlite.org/pragma.html#pragma_data_version."""
+        return int(_sqlite(database).pragma("data_version"))
 
     def violations(self, database: pw.Database) -> Counter[Violation]:
         """Ask foreign_key_check, table by table."""
@@ -141,6 +169,20 @@ class SqliteDialect(Dialect):
     def scratch(self, database: pw.Database) -> Scratch:
         """Return a database in memory."""
         return Scratch("sqlite", memory)
+
+
+def touches_rows(action: int, first: str | None, second: str | None, third: str | None, *_: str | None) -> bool:
+    """Tell whether what SQLite asks leave for may change or remove a row; what is not known may.
+
+    ALTER TABLE names a column only where it drops one, which rewrites the table.
+    """
+    if action in WRITES:
+        return first not in SCHEMA_ROWS
+    if action == sqlite3.SQLITE_ALTER_TABLE:
+        return third is not None
+    if action == sqlite3.SQLITE_PRAGMA:
+        return first == "writable_schema"
+    return action not in ROWLESS
 
 
 @contextmanager

@@ -468,6 +468,26 @@ def test_nothing_is_replaced_while_another_process_writes(filled, runner, source
     assert files.query(filled, "SELECT count(*) FROM loose") == [(3,)]
 
 
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_nothing_is_replaced_while_a_script_runs_outside_of_a_transaction(filled, runner, source, folder, journal):
+    files.query(filled, f"PRAGMA journal_mode={journal}")
+    made = runner(source).backup()
+    said = filled.with_suffix(".txt")
+    tries = f"""
+        from pathlib import Path
+        from framework_schema import Config, Locked, Runner
+        try:
+            Runner({str(filled)!r}, [], config=Config(timeout=0.3)).restore({str(made)!r})
+        except Locked as error:
+            Path({str(said)!r}).write_text(str(error))
+    """
+    runner(folder({"001_alone": script(tries, head="atomic = False")}, of="alone")).migrate()
+
+    assert "atomic = False" in said.read_text() and "Nothing was changed" in said.read_text()
+    assert files.history(filled) == [("app/001_alone", True)]
+    assert runner(source).restore(made).backup
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_every_write_of_others_is_in_the_copy_that_is_kept_or_in_the_database(filled, runner, source, journal):
