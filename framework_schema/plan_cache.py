@@ -17,7 +17,7 @@ import ast
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -26,7 +26,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.folding import READ, Schema, folded
-from framework_schema.history import AppliedMigration, Event, History
+from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, Report, StepResult
 from framework_schema.watched import Statement, Tape, WatchedDatabase
@@ -130,7 +130,7 @@ class Recording:
     key: Any
     history: str
     before: tuple[Migration, ...]
-    schema: Schema
+    schema: Schema | None
     steps: list[Recorded] = field(default_factory=list)
     after: tuple[Migration, ...] = ()
     report: Report | None = None
@@ -154,11 +154,10 @@ class Recording:
         if key == ALIGN and tape.statements:
             tape.distrust("what it makes goes on record, too")
         statements = tuple(tape.statements) if tape.is_trusted else None
-        schema = _master(database)
-        left = _sharing(schema, self.schema) if statements is None else None
+        left = None if statements is not None else _sharing(_schema_before(database), self.schema)
         why = tape.doubt or (None if tape.is_trusted else "it went round its connection")
         logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
-        self.steps.append(Recorded(key, outcome, detail, made, statements, hash(schema), why, left))
+        self.steps.append(Recorded(key, outcome, detail, made, statements, schema_of(database), why, left))
 
 
 @dataclass
@@ -200,7 +199,7 @@ class PlanCache:
             wanted = group.proven is None and not group.is_hopeless
         if not wanted or not isinstance(database, WatchedDatabase):
             return None
-        return Recording(key, history, before, _master(database))
+        return Recording(key, history, before, _schema_before(database))
 
     def add(self, recording: Recording, after: tuple[Migration, ...], report: Report) -> None:
         """Take over a run that went well; the second one of a group proves the first."""
@@ -243,11 +242,17 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
     if HISTORY_OF_OTHERS in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
         return None
     try:
-        rows: Sequence[AppliedMigration] = history.applied() if history.table.lower() in names else ()
+        facts = _facts(history, names) if history.table.lower() in names else ()
     except pw.DatabaseError:  # another tool's table of that name; the closer look says so
         return None
-    facts = tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in rows)
     return (master, facts, settings)
+
+
+def _facts(history: History, tables: Container[str]) -> tuple[tuple[Any, ...], ...]:
+    try:
+        return history.facts(has_events=history.events_table.lower() in tables)
+    except pw.OperationalError:  # one of those that had fewer columns
+        return tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in history.applied())
 
 
 def version_of(database: pw.Database) -> int:
@@ -361,10 +366,15 @@ def _master(database: pw.Database) -> Schema:
     return tuple(database.execute_sql(READ).fetchall())
 
 
-def _sharing(schema: Schema, other: Schema) -> Schema:
+def _schema_before(database: pw.Database) -> Schema | None:
+    """Return the schema that what follows can be folded on; None where nothing is folded."""
+    return _master(database) if isinstance(database, pw.SqliteDatabase) else None
+
+
+def _sharing(schema: Schema | None, other: Schema | None) -> Schema | None:
     """Return a schema that keeps what it has in common with another one only once in memory."""
-    rows = {row: row for row in other}
-    return tuple(rows.get(row, row) for row in schema)
+    rows = {row: row for row in other or ()}
+    return schema and tuple(rows.get(row, row) for row in schema)
 
 
 def _stretches(steps: Sequence[Recorded], before: Schema | None) -> tuple[Stretch, ...]:
