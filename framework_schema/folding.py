@@ -138,7 +138,14 @@ def _altered(statement: Statement, tokens: list[Token]) -> Move | None:
 
 
 def _is_worth_it(stretch: Sequence[Move]) -> bool:
-    return {What.CREATE, What.ALTER} <= {move.what for move in stretch}
+    """Tell whether an ALTER can be saved; the mere order of statements pays for no model."""
+    made: set[str] = set()
+    for move in stretch:
+        if move.what is What.CREATE:
+            made.add(move.name)
+        elif move.what is What.ALTER and move.name in made:
+            return True
+    return False
 
 
 # The model in memory

@@ -70,11 +70,16 @@ def test_a_new_table_is_made_as_it_will_be_in_the_end():
 
 
 def test_what_was_there_is_altered_before_the_schema_grows():
-    assert shorter(S, "SELECT 1 FROM \"s\" LIMIT 1", "SELECT 1 FROM \"t\" LIMIT 1", "ALTER TABLE t ADD COLUMN b") == [
-        "SELECT 1 FROM \"t\" LIMIT 1",
-        "ALTER TABLE t ADD COLUMN b",
-        S,
-    ]  # fmt: skip
+    asks = ['SELECT 1 FROM "s" LIMIT 1', 'SELECT 1 FROM "t" LIMIT 1']
+    whole = [S, *asks, "ALTER TABLE s ADD COLUMN b", "ALTER TABLE t ADD COLUMN b"]
+
+    assert shorter(*whole) == [asks[1], "ALTER TABLE t ADD COLUMN b", S.removesuffix(")") + ", b)"]
+
+
+def test_a_plan_of_which_no_alter_can_be_saved_stays_as_it_is():
+    whole = [S, "ALTER TABLE t ADD COLUMN b"]
+
+    assert shorter(*whole) == whole
 
 
 def test_references_follow_a_renamed_table():
