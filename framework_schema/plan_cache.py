@@ -93,11 +93,13 @@ class Recorded:
 class Stretch:
     """Steps that are repeated as one, and the step after them that runs through its script; None at the end.
 
+    ``results`` and ``events`` are what they have to tell, and to put on record.
     ``before`` is the schema they begin with, None where it is not known.
     """
 
-    steps: tuple[Recorded, ...]
     statements: tuple[Statement, ...]
+    results: tuple[StepResult, ...]
+    events: tuple[Event, ...]
     live: Recorded | None
     before: Schema | None
 
@@ -218,7 +220,8 @@ class PlanCache:
         with self._lock:
             group = self._groups[key]
             if isinstance(doubt, AnotherSchema) and group.is_folded and group.proven is not None:
-                stretches = _stretches(group.proven.steps, group.proven.stretches[0].before)
+                first = group.proven.stretches[0].before
+                stretches = _stretches(group.proven.steps, first, group.proven.after)
                 group.proven = replace(group.proven, stretches=stretches)
                 group.is_folded = group.can_fold = False
             else:
@@ -292,9 +295,9 @@ def run_again(
     try:
         for stretch in proven.stretches:
             _again(database.connection(), stretch.statements)
-            recorded = [step for step in stretch.steps if step.outcome is not None]
-            done += [StepResult(step.key, step.outcome, made=step.made) for step in recorded if step.outcome]
-            _record(history, recorded, known)
+            if stretch.events:
+                history.record_all(stretch.events)
+            done += stretch.results
             live = stretch.live
             if live is None:
                 break
@@ -318,15 +321,6 @@ def _expect(is_so: bool, otherwise: str) -> None:
 def _expect_schema(database: pw.Database, step: Recorded, otherwise: str) -> None:
     if schema_of(database) != step.schema:
         raise AnotherSchema(otherwise)
-
-
-def _record(history: History, steps: Sequence[Recorded], known: Mapping[str, Migration]) -> None:
-    """Put the steps that were repeated on record."""
-    if steps:
-        history.record_all(
-            Event(str(step.outcome), "ok", step.key, step.detail, duration_ms=0, checksum=known[step.key].checksum)
-            for step in steps
-        )
 
 
 @lru_cache(maxsize=512)
@@ -377,8 +371,9 @@ def _sharing(schema: Schema | None, other: Schema | None) -> Schema | None:
     return schema and tuple(rows.get(row, row) for row in schema)
 
 
-def _stretches(steps: Sequence[Recorded], before: Schema | None) -> tuple[Stretch, ...]:
+def _stretches(steps: Sequence[Recorded], before: Schema | None, applied: Sequence[Migration]) -> tuple[Stretch, ...]:
     """Put steps that are repeated one after the other together."""
+    checksums = {migration.key: migration.checksum for migration in applied}
     found: list[Stretch] = []
     waiting: list[Recorded] = []
     for step in (*steps, None):
@@ -386,7 +381,13 @@ def _stretches(steps: Sequence[Recorded], before: Schema | None) -> tuple[Stretc
             waiting.append(step)
             continue
         statements = tuple(statement for repeated in waiting for statement in repeated.statements or ())
-        found.append(Stretch(tuple(waiting), statements, step, before))
+        told = [(repeated, repeated.outcome) for repeated in waiting if repeated.outcome is not None]
+        results = tuple(StepResult(repeated.key, outcome, made=repeated.made) for repeated, outcome in told)
+        events = tuple(
+            Event(str(outcome), "ok", repeated.key, repeated.detail, duration_ms=0, checksum=checksums[repeated.key])
+            for repeated, outcome in told
+        )
+        found.append(Stretch(statements, results, events, step, before))
         waiting, before = [], None if step is None else step.left
     return tuple(found)
 
@@ -404,4 +405,4 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
     steps = tuple(a if a == b else replace(a, statements=None, why="it was not the same twice") for a, b in pairs)
     if not any(step.statements and step.outcome for step in steps):
         return None
-    return Proven(steps, _stretches(steps, second.schema), report, second.before, second.after)
+    return Proven(steps, _stretches(steps, second.schema, second.after), report, second.before, second.after)

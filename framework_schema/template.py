@@ -87,23 +87,28 @@ class Template:
 
     def stamped(self, history: History) -> bytes:
         """Return the bytes for one new database, with its own times, host and process."""
-        now = datetime.now(UTC)
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            connection.deserialize(self.content)
-            connection.execute("BEGIN")
-            at = now.strftime(MOMENTS["current_timestamp"][1])
-            connection.execute(f"UPDATE {_quoted(history.table)} SET applied_at = ?, execution_time_ms = 0", (at,))
-            connection.execute(
-                f"UPDATE {_quoted(history.events_table)} SET at = ?, host = ?, process = ?",
-                (at, socket.gethostname(), os.getpid()),
-            )
-            for table, column in self.times:
-                for mark, form in MOMENTS.values():
-                    where = f"{_quoted(column)} = ?"
-                    sql = f"UPDATE {_quoted(table)} SET {_quoted(column)} = ? WHERE {where}"
-                    connection.execute(sql, (now.strftime(form), mark))
-            connection.execute("COMMIT")
-            return connection.serialize()
+        now = datetime.now(UTC).replace(microsecond=0)
+        tables = (history.table, history.events_table)
+        return _stamped(self.content, self.times, tables, now, socket.gethostname(), os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _stamped(
+    content: bytes, times: tuple[tuple[str, str], ...], tables: tuple[str, str], now: datetime, host: str, process: int
+) -> bytes:
+    """Write times, host and process into the bytes of a database; those made within a second are alike."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.deserialize(content)
+        connection.execute("BEGIN")
+        at = now.strftime(MOMENTS["current_timestamp"][1])
+        connection.execute(f"UPDATE {_quoted(tables[0])} SET applied_at = ?, execution_time_ms = 0", (at,))
+        connection.execute(f"UPDATE {_quoted(tables[1])} SET at = ?, host = ?, process = ?", (at, host, process))
+        for table, column in times:
+            for mark, form in MOMENTS.values():
+                sql = f"UPDATE {_quoted(table)} SET {_quoted(column)} = ? WHERE {_quoted(column)} = ?"
+                connection.execute(sql, (now.strftime(form), mark))
+        connection.execute("COMMIT")
+        return connection.serialize()
 
 
 class NoTemplate(Exception):
@@ -171,6 +176,7 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(number)
 
 
+@lru_cache(maxsize=8)
 def key_of(fingerprint: str, table: str, plugins: str) -> str:
     """Name everything a template depends on: scripts, settings, and the code that runs them."""
     return hashlib.sha256(repr((fingerprint, table, plugins, _code())).encode()).hexdigest()[:40]
