@@ -176,7 +176,6 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(number)
 
 
-@lru_cache(maxsize=8)
 def key_of(fingerprint: str, table: str, plugins: str) -> str:
     """Name everything a template depends on: scripts, settings, and the code that runs them."""
     return hashlib.sha256(repr((fingerprint, table, plugins, _code())).encode()).hexdigest()[:40]
@@ -367,12 +366,13 @@ def _is_private(path: Path) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _code() -> tuple[Any, ...]:
+def _code() -> str:
     """Name the code that runs the scripts: releases, and our own files, which differ between checkouts."""
     with os.scandir(Path(__file__).parent) as entries:
         files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
     own = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
-    return (sqlite3.sqlite_version, platform.python_version(), version("peewee"), version("peewee-migrate"), own)
+    code = (sqlite3.sqlite_version, platform.python_version(), version("peewee"), version("peewee-migrate"), own)
+    return hashlib.sha256(repr(code).encode()).hexdigest()
 
 
 def _quoted(name: str) -> str:
