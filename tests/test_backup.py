@@ -1,6 +1,7 @@
 """A copy is whole or not there; what is put back is what was copied; nothing that anyone wrote goes unkept."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -435,6 +436,13 @@ def untrusted(tmp_path, filled, kind):
         data = bytearray(filled.read_bytes())
         data[4096 * 2 : 4096 * 2 + 200] = os.urandom(200)
         file.write_bytes(data)
+    elif kind == "an index that lacks rows":  # SQLite reads and copies it without a word
+        shutil.copy(filled, file)
+        files.run(file, """
+            CREATE INDEX lacking ON loose (name);
+            PRAGMA writable_schema = 1;
+            UPDATE sqlite_master SET sql = 'CREATE INDEX lacking ON loose (name || 1)' WHERE name = 'lacking';
+        """)  # fmt: skip
     elif kind == "itself":
         return filled
     elif kind == "folder":
@@ -442,7 +450,9 @@ def untrusted(tmp_path, filled, kind):
     return file
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "empty", "half", "damaged", "itself", "folder"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "text", "empty", "half", "damaged", "an index that lacks rows", "itself", "folder"]
+)
 def test_a_backup_that_cannot_be_trusted_replaces_nothing(filled, runner, source, tmp_path, kind):
     file = untrusted(tmp_path, filled, kind)
     before = files.digest(filled)

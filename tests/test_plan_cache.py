@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from textwrap import dedent
 
 import histories
@@ -16,11 +16,13 @@ from framework_schema.plan_cache import PlanCache, is_repeatable
 from framework_schema.report import State
 from framework_schema.runner import Runner
 from framework_schema.sources import collect, framework
+from framework_schema.sqlite import SqliteDialect
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FRAMEWORK_SCHEMA_TEST_SHORTCUTS") == "off", reason="the plan cache is switched off"
 )
 ON, OFF = Config(template=False), Config(template=False, plan_cache=False)
+TWO = "SELECT 1 FROM schema_migrations WHERE migration_name = 'app/002_x'"
 ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, note TEXT)"
 MEMBERS = 5
 
@@ -371,19 +373,28 @@ def test_databases_that_differ_in_a_space_are_not_of_a_kind(run, cache):
     assert cache.repeated == 0
 
 
-def test_a_database_that_changed_before_the_lock_goes_the_slow_way(run, cache, monkeypatch):
-    real, seen = Runner._plan_key, []
+def test_a_database_that_another_process_migrated_before_the_lock_is_not_migrated_twice(
+    run, cache, monkeypatch, tmp_path, folder
+):
+    real, last = SqliteDialect.exclusive, f"{MEMBERS - 1}.db"
+    doubles = sql("UPDATE item SET note = note * 2")
 
-    def key(self, database, order):
-        found = real(self, database, order)
-        seen.append(database.in_transaction())
-        return (found, "another") if database.in_transaction() and len(seen) % 2 else found
+    @contextmanager
+    def exclusive(self, database, name):
+        if name.endswith(last) and cache.repeated and not files.query(tmp_path / last, TWO):
+            monkeypatch.setattr(SqliteDialect, "exclusive", real)
+            Runner(tmp_path / last, [folder({"001_item": sql(ITEM), "002_x": doubles})], config=OFF).migrate()
+        with real(self, database, name):
+            yield
 
-    monkeypatch.setattr(Runner, "_plan_key", key)
+    monkeypatch.setattr(SqliteDialect, "exclusive", exclusive)
+    paths, report = run([doubles], prepare=lambda number, connection: connection.execute("UPDATE item SET note = 1"))
 
-    _, report = run([creates("other")])
-
-    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert (cache.repeated, {member.state for member in report.reports}) == (
+        MEMBERS - 3,
+        {State.MIGRATED, State.CURRENT},
+    )
+    assert {value for path in paths for (value,) in files.query(path, "SELECT note FROM item")} == {"2"}
 
 
 def test_off_is_off(run, cache):

@@ -153,6 +153,20 @@ def test_what_went_is_told_with_its_rows(migrated, runner, source, folder):
     assert report.as_dict()["lost"] == list(report.lost)
 
 
+def test_rows_that_a_rollback_removes_are_told_too(migrated, runner, source, folder):
+    folder(
+        {
+            "004_rows": script(
+                "migrator.sql(\"INSERT INTO a (name) VALUES ('x')\")", rollback="migrator.sql('DELETE FROM a')"
+            )
+        }
+    )
+    runner(source).migrate()
+    files.run(migrated, "INSERT INTO a (name) VALUES ('y')")
+
+    assert runner(source).rollback().lost == ({"table": "a", "rows": 2, "dropped": False},)
+
+
 def test_a_rehearsal_tells_the_same_and_writes_no_byte(migrated, runner, source):
     files.run(migrated, "INSERT INTO c (name) VALUES ('z')")
     before = files.digest(migrated), migrated.stat().st_mtime_ns
