@@ -37,6 +37,7 @@ from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.plan_cache import is_repeatable
 from framework_schema.rollback import partly
+from framework_schema.snapshot import Snapshot, of_database
 from framework_schema.watched import WatchedConnection
 
 if TYPE_CHECKING:
@@ -85,11 +86,27 @@ class Template:
     times: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
+    def is_of(self, migrations: Sequence[Migration]) -> bool:
+        """Tell whether it was made by just these migrations; that they are the same scripts, its key says."""
+        return [step.key for step in self.steps] == [migration.key for migration in migrations]
+
+    def snapshot(self, structural: bool) -> Snapshot:
+        """Return the schema in it; read once a process."""
+        return _snapshot(self.content, structural)
+
     def stamped(self, history: History) -> bytes:
         """Return the bytes for one new database, with its own times, host and process."""
         now = datetime.now(UTC).replace(microsecond=0)
         tables = (history.table, history.events_table)
         return _stamped(self.content, self.times, tables, now, socket.gethostname(), os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _snapshot(content: bytes, structural: bool) -> Snapshot:
+    database: Any = pw.SqliteDatabase(":memory:")
+    with database.connection_context():
+        database.connection().deserialize(content)
+        return of_database(database, structural=structural)
 
 
 @lru_cache(maxsize=1)
@@ -192,6 +209,15 @@ def ready(key: str, build: Callable[[], Template | None]) -> Template | None:
             for old in list(_ready)[:-KEPT]:
                 del _ready[old]
         return _ready[key]
+
+
+def at_hand(key: str) -> Template | None:
+    """Return the template of this key if there is one already, in this process or stored; builds none."""
+    with _lock:
+        found = _ready.get(key) or stored(key)
+        if found is not None:
+            _ready[key] = found
+        return found
 
 
 _lock = threading.Lock()
