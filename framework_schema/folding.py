@@ -138,14 +138,22 @@ def _altered(statement: Statement, tokens: list[Token]) -> Move | None:
 
 
 def _is_worth_it(stretch: Sequence[Move]) -> bool:
-    """Tell whether an ALTER can be saved; the mere order of statements pays for no model."""
-    made: set[str] = set()
+    """Tell whether an ALTER can be saved; the mere order of statements pays for no model.
+
+    A rename takes along what sqlite_sequence holds under the old name, which may be left from another table.
+    """
+    made: dict[str, Move] = {}
+    is_saved = False
     for move in stretch:
         if move.what is What.CREATE:
-            made.add(move.name)
+            made[move.name] = move
         elif move.what is What.ALTER and move.name in made:
-            return True
-    return False
+            is_saved = True
+            if move.to is not None:
+                made[move.to] = made.pop(move.name)
+                if "AUTOINCREMENT" in made[move.to].statement.sql.upper():
+                    return False
+    return is_saved
 
 
 # The model in memory

@@ -11,6 +11,7 @@ from framework_schema.folding import READ, folded
 from framework_schema.watched import Statement
 
 T, S = "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", "CREATE TABLE s (id INTEGER PRIMARY KEY, a)"
+AUTO = "CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, a)"
 OLD = (T, "CREATE INDEX t_a ON t (a)")
 
 
@@ -103,6 +104,12 @@ def test_the_table_that_keeps_the_last_ids_is_made_at_its_place():
     )
 
     assert len(found) == 2
+
+
+def test_what_is_kept_of_last_ids_goes_with_a_renamed_table():
+    whole = ["CREATE TABLE n (id INTEGER PRIMARY KEY AUTOINCREMENT)", "ALTER TABLE n RENAME TO m"]
+
+    assert shorter(*whole, before=(AUTO, "INSERT INTO sqlite_sequence VALUES ('n', 70)")) == whole
 
 
 @pytest.mark.parametrize(
