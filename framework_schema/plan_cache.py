@@ -136,6 +136,7 @@ class Recording:
     steps: list[Recorded] = field(default_factory=list)
     after: tuple[Migration, ...] = ()
     report: Report | None = None
+    _seen: tuple[int, int, Schema] | None = None
 
     @contextmanager
     def step(self, database: pw.Database, migration: Migration | None = None) -> Iterator[Tape]:
@@ -156,10 +157,21 @@ class Recording:
         if key == ALIGN and tape.statements:
             tape.distrust("what it makes goes on record, too")
         statements = tuple(tape.statements) if tape.is_trusted else None
-        left = None if statements is not None else _sharing(_schema_before(database), self.schema)
+        stands_for, schema = self._schema_now(database)
+        left = schema if statements is None else None
         why = tape.doubt or (None if tape.is_trusted else "it went round its connection")
         logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
-        self.steps.append(Recorded(key, outcome, detail, made, statements, schema_of(database), why, left))
+        self.steps.append(Recorded(key, outcome, detail, made, statements, stands_for, why, left))
+
+    def _schema_now(self, database: pw.Database) -> tuple[int, Schema | None]:
+        """Return what stands for the schema, and the schema; read again when SQLite's own number for it is another."""
+        if not isinstance(database, pw.SqliteDatabase):
+            return schema_of(database), None
+        version = database.pragma("schema_version")
+        if self._seen is None or self._seen[0] != version:
+            schema = _sharing(_master(database), self.schema or ())
+            self._seen = (version, hash(schema), schema)
+        return self._seen[1:]
 
 
 @dataclass
@@ -365,10 +377,10 @@ def _schema_before(database: pw.Database) -> Schema | None:
     return _master(database) if isinstance(database, pw.SqliteDatabase) else None
 
 
-def _sharing(schema: Schema | None, other: Schema | None) -> Schema | None:
+def _sharing(schema: Schema, other: Schema) -> Schema:
     """Return a schema that keeps what it has in common with another one only once in memory."""
-    rows = {row: row for row in other or ()}
-    return schema and tuple(rows.get(row, row) for row in schema)
+    rows = {row: row for row in other}
+    return tuple(rows.get(row, row) for row in schema)
 
 
 def _stretches(steps: Sequence[Recorded], before: Schema | None, applied: Sequence[Migration]) -> tuple[Stretch, ...]:
