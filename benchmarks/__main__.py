@@ -14,7 +14,9 @@ from benchmarks.contenders import PLACES
 from benchmarks.harness import Crew, workspace
 from benchmarks.workloads import SIZES
 
-WORKLOADS = ("fresh", "look", "cold", "mixed", "large", "imports", "requests", "waits", "counts", "own", "servers")
+WORKLOADS = (
+    "fresh", "look", "cold", "mixed", "alone", "large", "imports", "requests", "waits", "counts", "own", "servers",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -48,9 +50,10 @@ def measure(names: list[str], wanted: Any, size_name: str) -> dict[str, Any]:
             if name in wanted:
                 _say(name)
                 figures["series"].append(getattr(workloads, name)(crew, size).as_dict())
-        if "large" in wanted:
-            _say("large")
-            figures["series"] += [series.as_dict() for series in workloads.large(crew, size)]
+        for name in ("alone", "large"):
+            if name in wanted:
+                _say(name)
+                figures["series"] += [series.as_dict() for series in getattr(workloads, name)(crew, size)]
         for name in ("waits", "counts"):
             if name in wanted:
                 _say(name)

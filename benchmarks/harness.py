@@ -63,15 +63,16 @@ class Worker:
 
 @dataclass
 class Series:
-    """One workload: for each contender its seconds, one number a round."""
+    """One workload: for each contender its seconds, one number a round. ``floor`` is whom all are compared with."""
 
     name: str
+    floor: str = FLOOR
     rounds: dict[str, list[float]] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
 
-    def ratios(self, name: str, floor: str = FLOOR) -> list[float]:
+    def ratios(self, name: str) -> list[float]:
         """Return a contender's ratios to the floor of the same round."""
-        return [mine / his for mine, his in zip(self.rounds[name], self.rounds[floor], strict=False)]
+        return [mine / his for mine, his in zip(self.rounds[name], self.rounds[self.floor], strict=False)]
 
     def as_dict(self) -> dict[str, Any]:
         """Return medians: seconds, and the ratio to the floor; with it the ratio of the sums."""
@@ -79,10 +80,10 @@ class Series:
         for name, seconds in self.rounds.items():
             if seconds:
                 found[name] = {"ms": median(seconds) * 1000, "rounds": len(seconds)}
-                if self.rounds.get(FLOOR):
-                    floor = self.rounds[FLOOR][: len(seconds)]
+                if self.rounds.get(self.floor):
+                    floor = self.rounds[self.floor][: len(seconds)]
                     found[name] |= {"x": median(self.ratios(name)), "x_total": sum(seconds) / sum(floor)}
-        return {"name": self.name, "results": found, "wrong": self.wrong}
+        return {"name": self.name, "floor": self.floor, "results": found, "wrong": self.wrong}
 
 
 class Crew:

@@ -44,10 +44,12 @@ def circumstances() -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return all results as Markdown: a row a contender, a column a workload, ratios to F."""
-    parts = [_ratios([s for s in figures["series"] if FLOOR in s["results"] and "rows" not in s["name"]])]
-    parts.append(_ratios([s for s in figures["series"] if "rows" in s["name"]]))
-    parts += [_plain(s) for s in figures["series"] if FLOOR not in s["results"]]
+    """Return all results as Markdown: a row a contender, a column a workload, ratios to its floor, mostly F."""
+    compared = [s for s in figures["series"] if s["floor"] in s["results"]]
+    parts = [_ratios([s for s in compared if s["floor"] == FLOOR and "rows" not in s["name"]])]
+    parts.append(_ratios([s for s in compared if "rows" in s["name"]]))
+    parts.append(_ratios([s for s in compared if s["floor"] != FLOOR]))
+    parts += [_plain(s) for s in figures["series"] if s not in compared]
     parts += [_waits(figures), _requests(figures), _wrong(figures)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -16,6 +16,8 @@ from benchmarks.contenders import find
 from benchmarks.harness import FLOOR, Crew, Series, Worker, Wrong, check, environment, fsyncs, has_strace
 from benchmarks.plan import STEPS, fill, large_plans, main_plan, rows_of
 
+SLOW = ("framework-schema, no cache", "peewee-migrate")
+"""The slow path, and the tool it is compared with."""
 FAST = (FLOOR, "framework-schema")
 """Contenders of which a round takes more databases, so that it lasts long enough to be measured."""
 MIX = ("fresh", 10, 20, STEPS, 10, "fresh", 20, 10, STEPS, 20)
@@ -31,6 +33,9 @@ class Size:
     fleet: int = 500
     """Databases a round of the fast contenders; the others take ten."""
     fleet_rounds: int = 3
+    alone: int = 5
+    """Databases a round that are each alone in their group, from each state."""
+    alone_rounds: int = 20
     looks: int = 20
     rows: int = 1_000_000
     large_rounds: int = 3
@@ -40,10 +45,15 @@ class Size:
 
 
 SIZES = {
-    "small": Size(rounds=3, fresh=5, fleet=50, fleet_rounds=1, rows=20_000, large_rounds=1, copies=3, served=4),
-    "default": Size(rounds=5, fresh=10, fleet=250, fleet_rounds=1, rows=1_000_000, large_rounds=1, copies=5, served=20),
+    "small": Size(
+        rounds=3, fresh=5, fleet=50, fleet_rounds=1, alone_rounds=3, rows=20_000, large_rounds=1, copies=3, served=4
+    ),
+    "default": Size(
+        rounds=5, fresh=10, fleet=250, fleet_rounds=1, alone_rounds=8, rows=1_000_000, large_rounds=1, copies=5,
+        served=20,
+    ),
     "full": Size(rounds=10, fresh=5, fleet=500, fleet_rounds=3, rows=1_000_000, large_rounds=5, copies=50, served=100),
-}
+}  # fmt: skip
 
 
 def fresh(crew: Crew, size: Size) -> Series:
@@ -119,6 +129,31 @@ def mixed(crew: Crew, size: Size) -> Series:
         _add(series, worker, turn)
         shutil.rmtree(folder)
     return series
+
+
+def alone(crew: Crew, size: Size) -> list[Series]:
+    """W3's slow path: databases that are each alone in their group, so that every script runs on every one."""
+    found = []
+    for state in ("fresh", 10, 20):
+        series = Series(f"slow path, {state if state == 'fresh' else f'from {state}'}", SLOW[1])
+        for number, worker in crew.turns(series, size.alone_rounds):
+            if worker.name not in SLOW:
+                continue
+            folder = _folder(worker, f"alone-{state}-{number}")
+            paths = [_copy(crew, worker, state, folder / f"{n}.db") for n in range(size.alone)]
+            rows = 0 if state == "fresh" else rows_of(paths[-1], main_plan()[: int(state)])
+
+            def turn(worker: Worker = worker, paths: list[Path] = paths, rows: int = rows) -> float:
+                seconds = worker.ask("fleet", paths=[str(path) for path in paths])["seconds"][0]
+                check(paths[-1])
+                if rows_of(paths[-1], main_plan()) != rows:
+                    raise Wrong("rows were lost")
+                return float(seconds / len(paths))
+
+            _add(series, worker, turn)
+            shutil.rmtree(folder)
+        found.append(series)
+    return found
 
 
 def large(crew: Crew, size: Size) -> list[Series]:
@@ -248,8 +283,10 @@ def _folder(worker: Worker, name: str) -> Path:
 
 
 def _member(crew: Crew, worker: Worker, folder: Path, number: int) -> Path:
-    path = folder / f"{number}.db"
-    state = MIX[number % len(MIX)]
+    return _copy(crew, worker, MIX[number % len(MIX)], folder / f"{number}.db")
+
+
+def _copy(crew: Crew, worker: Worker, state: str | int, path: Path) -> Path:
     if state != "fresh":
         shutil.copy(crew.start(worker, int(state)), path)
     return path

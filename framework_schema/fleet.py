@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import stat
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ from functools import lru_cache, partial
 from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any
 
 import peewee as pw
@@ -313,12 +315,25 @@ def _migrate(task: Task) -> Report:
     A file in rollback mode with nothing beside it is not touched by reading, so that one connection does.
     """
     runner = _runner(task)
-    path = runner.target.path
-    if path is not None and path.is_file() and way_to_read(path.resolve()) is Way.LOCKED:
+    path = _file(runner.target.path)
+    if path is not None and way_to_read(path) is Way.LOCKED:
         return _run(task, runner)
     with suppress(NeedsWriting):
         return look(runner, partial(_run, task), copies=False)
     return _run(task, runner)
+
+
+def _file(path: Path | None) -> Path | None:
+    """Return where a file itself is, beside which SQLite keeps what belongs to it; None where there is no file."""
+    if path is None:
+        return None
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    if stat.S_ISLNK(mode):
+        return path.resolve() if path.is_file() else None
+    return path if stat.S_ISREG(mode) else None
 
 
 def _run(task: Task, runner: Runner) -> Report:
@@ -389,8 +404,8 @@ def _refuse_at_sight(member: Member) -> None:
     """Refuse what no connection has to be opened for."""
     if member.problem:
         raise Unreadable(member.name, member.problem, "Name the file, or the folder that holds it.")
-    path = member.path
-    if path is not None and not member.explicit and path.is_file() and path.stat().st_size == 0:
+    path = None if member.explicit else member.path
+    if path is not None and path.is_file() and path.stat().st_size == 0:
         raise Unreadable(
             member.name,
             "the file is empty (0 bytes), so it may be what is left of a database",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -164,6 +164,17 @@ class History:
         checksum, adopted = attempts.get((key, is_done), (None, False))
         return AppliedMigration(key, is_done, error, checksum, None if at is None else str(at), adopted)
 
+    def facts(self, *, has_events: bool) -> tuple[tuple[Any, ...], ...]:
+        """Return the rows but for their times, each with its last attempt's checksum and kind; two small reads.
+
+        Raises ``peewee.OperationalError`` for a table that lacks one of these columns.
+        """
+        table = self._q(self.table)  # no quotes at columns: SQLite takes the quoted name of none for a text
+        rows = self._execute(f"SELECT migration_name, success, error_message FROM {table} ORDER BY id").fetchall()
+        attempted = self._attempts() if has_events else ()
+        attempts = {(key, is_ok): (checksum, kind) for key, is_ok, checksum, kind in attempted}
+        return tuple((*row, attempts.get((row[0], row[1] is None or bool(row[1])))) for row in rows)
+
     def mark(self) -> tuple[str | None, str | None]:
         """Return the mark the last run left, if nothing happened since, and the newest migration then; one small read.
 
@@ -252,7 +263,8 @@ class History:
             f"VALUES ({', '.join([mark] * 4)})",
             [(now, True, event.duration_ms, event.key) for event in events if event.key not in old],
         )
-        cursor.executemany(self._insert_event, [_values(event) for event in events])
+        of_now = _circumstances(now)
+        cursor.executemany(self._insert_event, [_values(event, of_now) for event in events])
 
     def outcome(self, key: str) -> bool | None:
         """Tell whether a migration is recorded as done, or as failed, or not at all: None; one small read."""
@@ -267,13 +279,13 @@ class History:
 
     def log(self, event: Event) -> None:
         """Append one event."""
-        self._write(self._insert_event, _values(event))
+        self._write(self._insert_event, _values(event, _circumstances(_now())))
 
     @property
     def _insert_event(self) -> str:
         return (
-            f"INSERT INTO {self._q(self.events_table)} (at, kind, migration_name, outcome, detail, error, duration_ms, "
-            f"checksum, mark, host, process, package_version) VALUES ({', '.join([self.database.param] * 12)})"
+            f"INSERT INTO {self._q(self.events_table)} (kind, migration_name, outcome, detail, error, duration_ms, "
+            f"checksum, mark, at, host, process, package_version) VALUES ({', '.join([self.database.param] * 12)})"
         )
 
     def events(self, limit: int | None = None) -> list[dict[str, Any]]:
@@ -315,11 +327,16 @@ class History:
         """For each migration, and whether it succeeded: the checksum it had then, and whether it was adopted."""
         if not self._columns(self.events_table):
             return {}
+        return {(key, is_ok): (checksum, kind == "adopted") for key, is_ok, checksum, kind in self._attempts()}
+
+    def _attempts(self) -> Iterator[tuple[str, bool, str | None, str]]:
+        """Yield every attempt, oldest first: the migration, whether it succeeded, its checksum, what was done."""
         cursor = self._execute(
             f"SELECT migration_name, outcome, checksum, kind FROM {self._q(self.events_table)} "
             "WHERE kind IN ('applied', 'adopted', 'failed') ORDER BY id"
         )
-        return {(key, outcome == "ok"): (checksum, kind == "adopted") for key, outcome, checksum, kind in cursor}
+        for key, outcome, checksum, kind in cursor.fetchall():
+            yield key, outcome == "ok", checksum, kind
 
     def _columns(self, table: str) -> set[str]:
         """Return the names of a table's columns in lower case, none where there is no table.
@@ -370,11 +387,16 @@ def _shown(value: Any) -> Any:
     return str(value) if isinstance(value, datetime) else value
 
 
-def _values(event: Event) -> tuple[Any, ...]:
+def _values(event: Event, of_now: tuple[Any, ...]) -> tuple[Any, ...]:
     return (
-        _now(), event.kind, event.key, event.outcome, event.detail, event.error, event.duration_ms,
-        event.checksum, event.mark, socket.gethostname(), os.getpid(), __version__,
+        event.kind, event.key, event.outcome, event.detail, event.error, event.duration_ms, event.checksum,
+        event.mark, *of_now,
     )  # fmt: skip
+
+
+def _circumstances(now: str) -> tuple[Any, ...]:
+    """Say when, where and by what an event is recorded."""
+    return (now, socket.gethostname(), os.getpid(), __version__)
 
 
 def _now() -> str:

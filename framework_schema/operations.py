@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import peewee as pw
@@ -405,15 +406,37 @@ class NoOperations(Operations):
 
 def _as_created(model: type[pw.Model]) -> Snapshot:
     """Return what the model makes where there is nothing, from a scratch database."""
-    scratch = pw.SqliteDatabase(":memory:")
+    is_usual = getattr(model.create_table, "__func__", None) is pw.Model.create_table.__func__  # type: ignore[attr-defined]
+    scratch = (_Noting if is_usual else pw.SqliteDatabase)(":memory:")
     real = model._meta.database
     try:
         model._meta.set_database(scratch)
         model.create_table(safe=False)
-        return of_database(scratch)
+        return _made_by(tuple(scratch.statements)) if isinstance(scratch, _Noting) else of_database(scratch)
     finally:
         model._meta.set_database(real)
         scratch.close()
+
+
+class _Noting(pw.SqliteDatabase):
+    """Notes what it is told to do."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.statements: list[tuple[str, tuple[Any, ...]]] = []
+
+    def execute_sql(self, sql: str, params: Any = None, commit: Any = None) -> None:
+        self.statements.append((sql, tuple(params or ())))
+
+
+@lru_cache(maxsize=256)
+def _made_by(statements: tuple[tuple[str, tuple[Any, ...]], ...]) -> Snapshot:
+    """Run statements where there is nothing, once a process: the databases of a fleet ask the same again."""
+    scratch = pw.SqliteDatabase(":memory:")
+    with scratch.connection_context():
+        for sql, params in statements:
+            scratch.execute_sql(sql, params)
+        return of_database(scratch)
 
 
 def _literal(value: Any) -> str:

@@ -3,12 +3,13 @@
 The databases of a fleet fall into few groups: the same schema, text for text,
 and the same history. The first two of a group are migrated through the scripts
 while what reaches them is recorded, see ``watched``. Steps with equal
-recordings are then repeated on the others; the other steps (they read rows,
-make values up, or say ``cacheable = False``) run through their script there
-too. Everything is in one transaction, and the schema is compared, text for
-text, with the recorded one after each script and before the commit. On any
-doubt it is rolled back and the database goes the slow way. How servers do it
-is told in ``server_plan``, how they are watched in ``server_watched``.
+recordings are then repeated on the others, what lies between two of them
+shortened, see ``folding``; the other steps (they read rows, make values up, or
+say ``cacheable = False``) run through their script there too. Everything is in
+one transaction, and the schema is compared, text for text and in its order,
+with the recorded one after each script and before the commit. On any doubt it
+is rolled back and the database goes the slow way. How servers do it is told in
+``server_plan``, how they are watched in ``server_watched``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import ast
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,7 +26,8 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema.history import AppliedMigration, Event, History
+from framework_schema.folding import READ, Schema, folded
+from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, Report, StepResult
 from framework_schema.watched import Statement, Tape
@@ -66,9 +68,17 @@ class Doubt(Exception):
     """A database that does not do what its group did; it goes the slow way."""
 
 
+class AnotherSchema(Doubt):
+    """What was repeated led to another schema."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One step of a run: what it did, and the schema after it. ``statements`` is None where it cannot be repeated."""
+    """One step of a run: what it did, and the schema after it.
+
+    ``statements`` is None where it cannot be repeated; then ``left`` is the
+    schema itself.
+    """
 
     key: str
     outcome: Outcome | None
@@ -77,6 +87,27 @@ class Recorded:
     statements: tuple[Statement, ...] | None
     schema: int | str | None
     why: str | None = None
+    left: Schema | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Steps that are repeated as one, and the step after them that runs through its script; None at the end.
+
+    ``results`` and ``events`` are what they have to tell, and to put on record.
+    ``before`` is the schema they begin with, None where it is not known.
+    """
+
+    statements: tuple[Statement, ...]
+    results: tuple[StepResult, ...]
+    events: tuple[Event, ...]
+    live: Recorded | None
+    before: Schema | None
+
+    @property
+    def folded(self) -> Stretch:
+        """The same stretch with fewer statements, where that can be shown."""
+        return self if self.before is None else replace(self, statements=folded(self.statements, self.before))
 
 
 @dataclass(frozen=True)
@@ -84,6 +115,7 @@ class Proven:
     """A run that two databases agreed on; ``before`` and ``after`` are the migrations applied then."""
 
     steps: tuple[Recorded, ...]
+    stretches: tuple[Stretch, ...]
     report: Report
     before: tuple[Migration, ...]
     after: tuple[Migration, ...]
@@ -101,9 +133,11 @@ class Recording:
     key: Any
     history: str
     before: tuple[Migration, ...]
+    schema: Schema | None
     steps: list[Recorded] = field(default_factory=list)
     after: tuple[Migration, ...] = ()
     report: Report | None = None
+    _seen: tuple[int, int, Schema] | None = None
 
     @contextmanager
     def step(self, database: pw.Database, migration: Migration | None = None) -> Iterator[Tape]:
@@ -124,11 +158,24 @@ class Recording:
         if key == ALIGN and tape.statements:
             tape.distrust("what it makes goes on record, too")
         statements = tuple(tape.statements) if tape.is_trusted else None
+        stands_for, schema = self._schema_now(database, is_asked=statements is None or key == ALIGN)
+        left = schema if statements is None else None
         why = tape.doubt or (None if tape.is_trusted else "it went round its connection")
         logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
-        is_asked = isinstance(database, pw.SqliteDatabase) or statements is None or key == ALIGN
-        schema = schema_of(database) if is_asked else None  # a server takes long to tell
-        self.steps.append(Recorded(key, outcome, detail, made, statements, schema, why))
+        self.steps.append(Recorded(key, outcome, detail, made, statements, stands_for, why, left))
+
+    def _schema_now(self, database: pw.Database, *, is_asked: bool) -> tuple[int | str | None, Schema | None]:
+        """Return what stands for the schema, and the schema; read again when SQLite's own number for it is another.
+
+        A server takes long to tell, and does so only when ``is_asked``.
+        """
+        if not isinstance(database, pw.SqliteDatabase):
+            return schema_of(database) if is_asked else None, None
+        version = database.pragma("schema_version")
+        if self._seen is None or self._seen[0] != version:
+            schema = _sharing(_master(database), self.schema or ())
+            self._seen = (version, hash(schema), schema)
+        return self._seen[1:]
 
 
 @dataclass
@@ -136,6 +183,8 @@ class _Group:
     first: Recording | None = None
     proven: Proven | None = None
     doubts: int = 0
+    is_folded: bool = False
+    can_fold: bool = True
 
     @property
     def is_hopeless(self) -> bool:
@@ -151,17 +200,24 @@ class PlanCache:
         self.repeated = 0
 
     def proven(self, key: Any) -> Proven | None:
-        """Return the plan that was proven for such databases."""
+        """Return the plan that was proven for such databases, folded when the first one asks for it."""
         with self._lock:
             group = self._groups.get(key)
-            return group.proven if group is not None and not group.is_hopeless else None
+            if group is None or group.proven is None or group.is_hopeless:
+                return None
+            if group.can_fold and not group.is_folded:
+                stretches = tuple(stretch.folded for stretch in group.proven.stretches)
+                group.proven, group.is_folded = replace(group.proven, stretches=stretches), True
+            return group.proven
 
     def record(self, key: Any, database: pw.Database, history: str, before: tuple[Migration, ...]) -> Recording | None:
         """Return what to record the next run with, or None where that is of no use."""
         with self._lock:
             group = self._groups.get(key, _Group())
             wanted = group.proven is None and not group.is_hopeless
-        return Recording(key, history, before) if wanted and hasattr(database, "watching") else None
+        if not wanted or not hasattr(database, "watching"):
+            return None
+        return Recording(key, history, before, _schema_before(database))
 
     def add(self, recording: Recording, after: tuple[Migration, ...], report: Report) -> None:
         """Take over a run that went well; the second one of a group proves the first."""
@@ -181,10 +237,17 @@ class PlanCache:
             return any(group.proven is not None and not group.is_hopeless for group in self._groups.values())
 
     def distrust(self, key: Any, doubt: BaseException) -> None:
-        """Remember that a database of the group went wrong."""
+        """Remember that a database of the group went wrong; where it may be for the folding, go on without it."""
         logger.debug("plan cache: %s", doubt)
         with self._lock:
-            self._groups[key].doubts += 1
+            group = self._groups[key]
+            if isinstance(doubt, AnotherSchema) and group.is_folded and group.proven is not None:
+                first = group.proven.stretches[0].before
+                stretches = _stretches(group.proven.steps, first, group.proven.after)
+                group.proven = replace(group.proven, stretches=stretches)
+                group.is_folded = group.can_fold = False
+            else:
+                group.doubts += 1
 
     def count(self) -> None:
         """Count a database that got its plan from here."""
@@ -209,11 +272,17 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
     if HISTORY_OF_OTHERS in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
         return None
     try:
-        rows: Sequence[AppliedMigration] = history.applied() if history.table.lower() in names else ()
+        facts = _facts(history, names) if history.table.lower() in names else ()
     except pw.DatabaseError:  # another tool's table of that name; the closer look says so
         return None
-    facts = tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in rows)
     return (master, facts, settings)
+
+
+def _facts(history: History, tables: Container[str]) -> tuple[tuple[Any, ...], ...]:
+    try:
+        return history.facts(has_events=history.events_table.lower() in tables)
+    except pw.OperationalError:  # one of those that had fewer columns
+        return tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in history.applied())
 
 
 def version_of(database: pw.Database) -> int:
@@ -254,24 +323,22 @@ def run_again(
     ``Doubt`` when anything is not as it was with the first two.
     """
     done: list[StepResult] = []
-    waiting: list[Recorded] = []
     try:
-        for step in proven.steps:
-            if step.statements is not None:
-                _again(database.connection(), step.statements)
-                waiting += [step] if step.outcome is not None else []
+        for stretch in proven.stretches:
+            _again(database.connection(), stretch.statements)
+            if stretch.events:
+                history.record_all(stretch.events)
+            done += stretch.results
+            live = stretch.live
+            if live is None:
+                break
+            if live.key == ALIGN:
+                _expect(align() == proven.report.aligned, "alignment")
             else:
-                _record(history, waiting, known)
-                if step.key == ALIGN:
-                    _expect(align() == proven.report.aligned, "alignment")
-                else:
-                    done.append(script(known[step.key], [known[result.key] for result in done]))
-                    _expect(done[-1].outcome is not Outcome.FAILED, f"{step.key} failed")
-                _expect(schema_of(database) == step.schema, f"another schema after {step.key}")
-            if step.outcome is not None and step.statements is not None:
-                done.append(StepResult(step.key, step.outcome, made=step.made))
-        _record(history, waiting, known)
-        _expect(schema_of(database) == proven.steps[-1].schema, "another schema in the end")
+                done.append(script(known[live.key], [known[result.key] for result in done]))
+                _expect(done[-1].outcome is not Outcome.FAILED, f"{live.key} failed")
+            _expect_schema(database, live, f"another schema after {live.key}")
+        _expect_schema(database, proven.steps[-1], "another schema in the end")
     except (pw.DatabaseError, sqlite3.Error) as error:
         raise Doubt(f"{type(error).__name__}: {error}") from error
     return tuple(done)
@@ -282,13 +349,9 @@ def _expect(is_so: bool, otherwise: str) -> None:
         raise Doubt(otherwise)
 
 
-def _record(history: History, steps: list[Recorded], known: Mapping[str, Migration]) -> None:
-    """Put the steps that were repeated on record, and forget them."""
-    history.record_all(
-        Event(str(step.outcome), "ok", step.key, step.detail, duration_ms=0, checksum=known[step.key].checksum)
-        for step in steps
-    )
-    steps.clear()
+def _expect_schema(database: pw.Database, step: Recorded, otherwise: str) -> None:
+    if schema_of(database) != step.schema:
+        raise AnotherSchema(otherwise)
 
 
 @lru_cache(maxsize=512)
@@ -332,11 +395,40 @@ def _is_harmless(module: str) -> bool:
     return module in MODULES or module.split(".")[0] in MODULES
 
 
-def _master(database: pw.Database) -> tuple[tuple[str, str, str, str | None], ...]:
-    rows = database.execute_sql(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_stat%' ESCAPE '\\'"
-    )
-    return tuple(rows.fetchall())
+def _master(database: pw.Database) -> Schema:
+    return tuple(database.execute_sql(READ).fetchall())
+
+
+def _schema_before(database: pw.Database) -> Schema | None:
+    """Return the schema that what follows can be folded on; None where nothing is folded."""
+    return _master(database) if isinstance(database, pw.SqliteDatabase) else None
+
+
+def _sharing(schema: Schema, other: Schema) -> Schema:
+    """Return a schema that keeps what it has in common with another one only once in memory."""
+    rows = {row: row for row in other}
+    return tuple(rows.get(row, row) for row in schema)
+
+
+def _stretches(steps: Sequence[Recorded], before: Schema | None, applied: Sequence[Migration]) -> tuple[Stretch, ...]:
+    """Put steps that are repeated one after the other together."""
+    checksums = {migration.key: migration.checksum for migration in applied}
+    found: list[Stretch] = []
+    waiting: list[Recorded] = []
+    for step in (*steps, None):
+        if step is not None and step.statements is not None:
+            waiting.append(step)
+            continue
+        statements = tuple(statement for repeated in waiting for statement in repeated.statements or ())
+        told = [(repeated, repeated.outcome) for repeated in waiting if repeated.outcome is not None]
+        results = tuple(StepResult(repeated.key, outcome, made=repeated.made) for repeated, outcome in told)
+        events = tuple(
+            Event(str(outcome), "ok", repeated.key, repeated.detail, duration_ms=0, checksum=checksums[repeated.key])
+            for repeated, outcome in told
+        )
+        found.append(Stretch(statements, results, events, step, before))
+        waiting, before = [], None if step is None else step.left
+    return tuple(found)
 
 
 def _agreed(first: Recording, second: Recording) -> Proven | None:
@@ -356,7 +448,7 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
         return None
     if any(step.statements is None and (step.schema is None or step.key == PREPARE) for step in steps):
         return None
-    return Proven(steps, report, second.before, second.after)
+    return Proven(steps, _stretches(steps, second.schema, second.after), report, second.before, second.after)
 
 
 def _alive(first: Recorded, second: Recorded) -> Recorded:

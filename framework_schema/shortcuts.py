@@ -16,6 +16,7 @@ from framework_schema.order import Order
 from framework_schema.plan_cache import Doubt, Proven, run_again, version_of
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.server_shortcuts import ServerShortcuts
+from framework_schema.snapshot import Snapshot
 from framework_schema.template import Template
 
 
@@ -41,6 +42,14 @@ class Shortcuts(ServerShortcuts):
             pass
         steps = tuple(StepResult(step.key, Outcome(step.outcome), made=step.made) for step in ready.steps)
         return self._report(State.MIGRATED, at=steps[-1].key if steps else None, steps=steps, notes=ready.notes)
+
+    def expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
+        """Look at the ready schema of these scripts, where there is one; else run them where there is nothing."""
+        if self.config.template and self.fingerprint is not None and self.target.engine == "sqlite":
+            ready = template.at_hand(template.key_of(self.fingerprint, self.config.table, self._plugins))
+            if ready is not None and ready.is_of(migrations):
+                return ready.snapshot(structural)
+        return super().expected(migrations, structural)
 
     def _template(self, print_: str) -> Template | None:
         """Return the ready schema of these scripts, if there can be one."""

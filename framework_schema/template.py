@@ -38,6 +38,7 @@ from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.plan_cache import is_repeatable
 from framework_schema.rollback import partly
+from framework_schema.snapshot import Snapshot, of_database
 from framework_schema.watched import WatchedConnection
 
 if TYPE_CHECKING:
@@ -86,25 +87,46 @@ class Template:
     times: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
+    def is_of(self, migrations: Sequence[Migration]) -> bool:
+        """Tell whether it was made by just these migrations; that they are the same scripts, its key says."""
+        return [step.key for step in self.steps] == [migration.key for migration in migrations]
+
+    def snapshot(self, structural: bool) -> Snapshot:
+        """Return the schema in it; read once a process."""
+        return _snapshot(self.content, structural)
+
     def stamped(self, history: History) -> bytes:
         """Return the bytes for one new database, with its own times, host and process."""
-        now = datetime.now(UTC)
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            connection.deserialize(self.content)
-            connection.execute("BEGIN")
-            at = now.strftime(MOMENTS["current_timestamp"][1])
-            connection.execute(f"UPDATE {_quoted(history.table)} SET applied_at = ?, execution_time_ms = 0", (at,))
-            connection.execute(
-                f"UPDATE {_quoted(history.events_table)} SET at = ?, host = ?, process = ?",
-                (at, socket.gethostname(), os.getpid()),
-            )
-            for table, column in self.times:
-                for mark, form in MOMENTS.values():
-                    where = f"{_quoted(column)} = ?"
-                    sql = f"UPDATE {_quoted(table)} SET {_quoted(column)} = ? WHERE {where}"
-                    connection.execute(sql, (now.strftime(form), mark))
-            connection.execute("COMMIT")
-            return connection.serialize()
+        now = datetime.now(UTC).replace(microsecond=0)
+        tables = (history.table, history.events_table)
+        return _stamped(self.content, self.times, tables, now, socket.gethostname(), os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _snapshot(content: bytes, structural: bool) -> Snapshot:
+    database: Any = pw.SqliteDatabase(":memory:")
+    with database.connection_context():
+        database.connection().deserialize(content)
+        return of_database(database, structural=structural)
+
+
+@lru_cache(maxsize=1)
+def _stamped(
+    content: bytes, times: tuple[tuple[str, str], ...], tables: tuple[str, str], now: datetime, host: str, process: int
+) -> bytes:
+    """Write times, host and process into the bytes of a database; those made within a second are alike."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.deserialize(content)
+        connection.execute("BEGIN")
+        at = now.strftime(MOMENTS["current_timestamp"][1])
+        connection.execute(f"UPDATE {_quoted(tables[0])} SET applied_at = ?, execution_time_ms = 0", (at,))
+        connection.execute(f"UPDATE {_quoted(tables[1])} SET at = ?, host = ?, process = ?", (at, host, process))
+        for table, column in times:
+            for mark, form in MOMENTS.values():
+                sql = f"UPDATE {_quoted(table)} SET {_quoted(column)} = ? WHERE {_quoted(column)} = ?"
+                connection.execute(sql, (now.strftime(form), mark))
+        connection.execute("COMMIT")
+        return connection.serialize()
 
 
 class NoTemplate(Exception):
@@ -190,6 +212,15 @@ def ready(key: str, build: Callable[[], Template | None]) -> Template | None:
             for old in list(_ready)[:-KEPT]:
                 del _ready[old]
         return _ready[key]
+
+
+def at_hand(key: str) -> Template | None:
+    """Return the template of this key if there is one already, in this process or stored; builds none."""
+    with _lock:
+        found = _ready.get(key) or stored(key)
+        if found is not None:
+            _ready[key] = found
+        return found
 
 
 _lock = threading.Lock()
@@ -364,12 +395,13 @@ def _is_private(path: Path) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _code() -> tuple[Any, ...]:
+def _code() -> str:
     """Name the code that runs the scripts: releases, and our own files, which differ between checkouts."""
     with os.scandir(Path(__file__).parent) as entries:
         files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
     own = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
-    return (sqlite3.sqlite_version, platform.python_version(), version("peewee"), version("peewee-migrate"), own)
+    code = (sqlite3.sqlite_version, platform.python_version(), version("peewee"), version("peewee-migrate"), own)
+    return hashlib.sha256(repr(code).encode()).hexdigest()
 
 
 def _quoted(name: str) -> str:

@@ -28,6 +28,7 @@ PURE = frozenset({"like", "glob", "lower", "upper", "length", "substr", "instr",
 
 DO = frozenset({"CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"})
 PLAIN = (type(None), bool, int, float, str, bytes)
+READ, FUNCTION = sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION
 EMPTY = re.compile(r'SELECT 1 FROM "(?:[^"]|"")+" LIMIT 1')
 PRAGMA = re.compile(r'\s*PRAGMA\s+(?:"?main"?\.)?"?(\w+)"?\s*(=|\(|;|\Z)', re.I)
 SETTING = re.compile(r"PRAGMA legacy_alter_table\s*=\s*\w+", re.I)
@@ -85,8 +86,8 @@ class WatchedConnection(sqlite3.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._judge: Callable[..., int] | None = None
-        self._seen: tuple[set[str], set[str]] = (set(), set())
-        self._known: dict[str, tuple[set[str], set[str]]] = {}
+        self._seen: list[tuple[int, str | None, str | None]] = []
+        self._known: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor that tells the tape."""
@@ -103,21 +104,21 @@ class WatchedConnection(sqlite3.Connection):
         super().set_trace_callback(None if tape is None else self._traced)
         self.set_authorizer(self._judge)
 
-    def used(self, sql: str) -> tuple[set[str], set[str]]:
+    def used(self, sql: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the tables and functions that a statement reads; SQLite tells when it compiles it."""
-        if self._seen != (set(), set()) or sql not in self._known:
-            self._known[sql] = self._seen
+        if self._seen or sql not in self._known:
+            tables = frozenset((first or "").lower() for action, first, _ in self._seen if action == READ)
+            functions = frozenset((second or "").lower() for action, _, second in self._seen if action == FUNCTION)
+            self._known[sql] = tables, functions
         return self._known[sql]
 
     def forget(self) -> None:
         """Begin with a new statement."""
-        self._seen = (set(), set())
+        self._seen = []
 
     def _authorize(self, action: int, first: str | None, second: str | None, *rest: str | None) -> int:
-        if action == sqlite3.SQLITE_READ:
-            self._seen[0].add((first or "").lower())
-        elif action == sqlite3.SQLITE_FUNCTION:
-            self._seen[1].add((second or "").lower())
+        if action in (READ, FUNCTION):
+            self._seen.append((action, first, second))
         return sqlite3.SQLITE_OK if self._judge is None else self._judge(action, first, second, *rest)
 
     def _traced(self, sql: str) -> None:

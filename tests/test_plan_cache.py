@@ -284,6 +284,85 @@ def test_a_group_that_keeps_going_wrong_is_given_up(run, cache, monkeypatch):
     assert cache.repeated == 0
 
 
+def statements_of(cache):
+    """Return what is repeated on a database of the one group there is, stretch by stretch."""
+    (group,) = cache._groups.values()
+    return [[statement.sql for statement in stretch.statements] for stretch in group.proven.stretches]
+
+
+GROWING = (
+    sql("CREATE TABLE kind (id INTEGER PRIMARY KEY AUTOINCREMENT)", "ALTER TABLE item ADD COLUMN kind REFERENCES kind"),
+    sql("ALTER TABLE kind ADD COLUMN name TEXT DEFAULT 'x'", "ALTER TABLE item ADD COLUMN more"),
+    sql("ALTER TABLE kind RENAME TO sort", "CREATE INDEX sort_name ON sort (name)"),
+)
+
+
+def test_a_table_that_the_plan_makes_and_alters_is_made_once(run, cache):
+    scripts = [sql("CREATE TABLE kind (id)", "ALTER TABLE kind ADD COLUMN a"), sql("ALTER TABLE kind RENAME TO sort")]
+
+    paths, report = run([*scripts, sql("ALTER TABLE item ADD COLUMN more")])
+
+    assert statements_of(cache) == [["ALTER TABLE item ADD COLUMN more", 'CREATE TABLE "sort" (id, a)']]
+    assert cache.repeated == MEMBERS - 2
+    assert len({tuple(member.applied) for member in report.reports}) == 1
+    assert len({tuple(files.query(path, "SELECT type, name, sql FROM sqlite_master")) for path in paths}) == 1
+    assert [len(files.query(path, "SELECT more FROM item")) for path in paths] == [1, 2, 3, 4, 5]
+
+
+def test_nothing_is_moved_over_a_script_that_runs_everywhere(run, cache):
+    counts = "rows = database.execute_sql('SELECT count(*) FROM item').fetchone()[0]\n"
+    alive_one = script(counts + "database.execute_sql('INSERT INTO kind (id) VALUES (?)', (rows,))")
+    first = sql("CREATE TABLE kind (id)", "ALTER TABLE kind ADD COLUMN a DEFAULT 'a'")
+    last = sql("ALTER TABLE kind ADD COLUMN b DEFAULT 'b'", "CREATE TABLE more (id)", "ALTER TABLE more ADD COLUMN c")
+
+    paths, _ = run([first, alive_one, last])
+
+    assert alive(cache) == ["app/003_x"]
+    assert statements_of(cache) == [
+        ["CREATE TABLE kind (id, a DEFAULT 'a')"],
+        ["ALTER TABLE kind ADD COLUMN b DEFAULT 'b'", "CREATE TABLE more (id, c)"],
+    ]
+    assert cache.repeated == MEMBERS - 2
+    assert [files.query(path, "SELECT * FROM kind") for path in paths] == [[(n + 1, "a", "b")] for n in range(MEMBERS)]
+
+
+def test_rows_that_a_plan_puts_into_its_own_table_are_there_with_their_defaults(run, cache):
+    paths, _ = run([
+        sql("CREATE TABLE kind (id)", "ALTER TABLE kind ADD COLUMN a DEFAULT 'old'"),
+        sql("INSERT INTO kind (id) SELECT id FROM item", "ALTER TABLE kind ADD COLUMN b DEFAULT 'new'"),
+    ])  # fmt: skip
+
+    assert cache.repeated == MEMBERS - 2
+    for number, path in enumerate(paths):
+        assert files.query(path, "SELECT * FROM kind") == [(row + 1, "old", "new") for row in range(number + 1)]
+
+
+@pytest.mark.parametrize("extra", ["CREATE TABLE wrong (a)", "ALTER TABLE item RENAME COLUMN note TO wrong"])
+def test_a_folding_that_leads_elsewhere_is_undone_and_given_up(run, cache, monkeypatch, extra):
+    def wrong(statements, before):
+        return (*statements, plan_cache.Statement(extra))
+
+    monkeypatch.setattr(plan_cache, "folded", wrong)
+
+    paths, report = run(GROWING)
+
+    (group,) = cache._groups.values()
+    assert (cache.repeated, group.doubts) == (MEMBERS - 3, 0)
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert len({tuple(files.query(path, "SELECT type, name, sql FROM sqlite_master")) for path in paths}) == 1
+    assert all("wrong" not in {*files.tables(path), *files.columns(path, "item")} for path in paths)
+
+
+def test_a_folding_that_sqlite_refuses_costs_only_time(run, cache, monkeypatch):
+    monkeypatch.setattr(plan_cache, "folded", lambda statements, before: (plan_cache.Statement("DROP TABLE no"),))
+
+    paths, report = run(GROWING)
+
+    assert cache.repeated == 0
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert len({tuple(files.query(path, "SELECT type, name, sql FROM sqlite_master")) for path in paths}) == 1
+
+
 def test_databases_that_differ_in_a_space_are_not_of_a_kind(run, cache):
     def prepare(number, connection):
         connection.execute(f"CREATE TABLE own (a{' ' * number} INT)")

@@ -237,6 +237,26 @@ def test_a_cache_that_others_may_write_or_that_is_damaged_is_not_used(tmp_path, 
     shutil.rmtree(file.parent)
 
 
+@pytest.mark.parametrize("structural", [False, True])
+def test_the_ready_schema_is_the_one_that_is_expected(tmp_path, structural):
+    Runner(tmp_path / "fresh.db", [framework()]).migrate()
+    runner, slow = (Runner(tmp_path / "x.db", [framework()], config=config) for config in (Config(), SLOW))
+    known = runner.known.migrations
+
+    assert template.at_hand(template.key_of(runner.fingerprint, runner.config.table, "all")).is_of(known)
+    assert runner.expected(known, structural) == slow.expected(known, structural)
+    assert runner.expected(known[:5], structural) == slow.expected(known[:5], structural)
+
+
+def test_no_template_is_made_to_tell_what_is_expected(path, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files.run(path, "CREATE TABLE own (a)")
+
+    Runner(path, [folder({"001_item": creates("item")})]).migrate()
+
+    assert not list((tmp_path / "cache").glob("*/*"))
+
+
 def test_the_cache_folder_does_not_grow(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for number in range(template.KEPT + 3):
