@@ -100,8 +100,9 @@ TRAPS = {
     "a clock": ("import time", "migrator.sql('UPDATE item SET note = ?', time.perf_counter_ns())"),
     "a clock by another name": ("", "migrator.sql('UPDATE item SET note = ?', pw.datetime.datetime.now())"),
     "values that are counted": (
-        "import itertools\nfrom peewee import *",
-        "migrator.sql('UPDATE item SET note = ?', id(object()))",
+        "import json\nfrom peewee import *",
+        "try:\n    json.counted += 1\nexcept AttributeError:\n    json.counted = 1\n"
+        "migrator.sql('UPDATE item SET note = ?', json.counted)",
     ),
     "rows that are read": (
         "",

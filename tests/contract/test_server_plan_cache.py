@@ -140,7 +140,11 @@ def test_a_database_that_is_empty_gets_the_history_too(members, folder, cache):
 TRAPS = {
     "uuid": ("import uuid", "migrator.sql('UPDATE item SET note = %s', str(uuid.uuid4()))"),
     "a clock": ("import time", "migrator.sql('UPDATE item SET note = %s', time.perf_counter_ns())"),
-    "values that are counted": ("", "migrator.sql('UPDATE item SET note = %s', id(object()))"),
+    "values that are counted": (
+        "import json",
+        "try:\n    json.counted += 1\nexcept AttributeError:\n    json.counted = 1\n"
+        "migrator.sql('UPDATE item SET note = %s', json.counted)",
+    ),
     "rows that are read": (
         "",
         "rows = database.execute_sql('SELECT count(*) FROM item').fetchone()[0]\n"
