@@ -21,7 +21,7 @@ from framework_schema.databases import hide_password
 from framework_schema.dialects import Hindrance, unbound
 from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
 from framework_schema.expected import call, describe, orm_of
-from framework_schema.history import Event
+from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event
 from framework_schema.looking import Found, Looker, Orphaned, since
 from framework_schema.migration import Migration
 from framework_schema.order import Order
@@ -44,7 +44,6 @@ TRIES = 6
 """How often a run is begun that has to give way to other transactions."""
 PAUSE = 0.05
 """Seconds before the second try, on average a tenth; they double with each."""
-PEEWEE_MIGRATE_TABLE = "migratehistory"
 
 
 class Applier(Looker):

@@ -31,7 +31,7 @@ from framework_schema.plan_cache import PlanCache
 from framework_schema.rehearsal import Way, look, rehearse, way_to_read
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
-from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, collect, fingerprint, installed
+from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, chosen, collect, fingerprint, installed
 from framework_schema.watched import watched
 from framework_schema.wording import say, trace
 
@@ -433,24 +433,19 @@ def _with_plugins(task: Task) -> tuple[Source, ...]:
 @lru_cache(maxsize=4)
 def _collected(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> Collection:
     """Load the scripts, once a process and run."""
-    return collect(_wanted(sources, names))
+    return collect(chosen(installed() if sources is None else sources, names))
 
 
 @lru_cache(maxsize=4)
 def _fingerprint(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> str | None:
     """Hash the scripts, once a process and run."""
-    return fingerprint(_wanted(sources, names))
+    return fingerprint(chosen(installed() if sources is None else sources, names))
 
 
 @lru_cache(maxsize=2)
 def _plans(run: str) -> PlanCache:
     """Return what was proven so far, in this process and run."""
     return PlanCache()
-
-
-def _wanted(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None) -> list[Source]:
-    found = installed() if sources is None else sources
-    return [source for source in found if names is None or source.name in (*names, APP)]
 
 
 # Many members

@@ -26,6 +26,9 @@ COLUMNS = ("id", "migration_name", "applied_at", "success", "error_message", "ex
 SHORTEST = {"migration_name", "applied_at"}
 """The columns every home-made ``schema_migrations`` of the framework has had."""
 
+PEEWEE_MIGRATE_TABLE = "migratehistory"
+"""The history of peewee_migrate, which has the same scripts."""
+
 ANOTHER_NAME = "Set FRAMEWORK_SCHEMA_TABLE to a name of your choice, so that both can live side by side."
 
 CREATE = """
@@ -90,6 +93,11 @@ class AppliedMigration:
     checksum: str | None = None
     applied_at: str | None = None
     adopted: bool = False
+
+    @property
+    def facts(self) -> tuple[str, bool, str | None, str | None, bool]:
+        """All but the time."""
+        return self.key, self.success, self.error, self.checksum, self.adopted
 
     @property
     def source(self) -> str | None:
@@ -215,7 +223,7 @@ class History:
         index = "idx_migration_name" if self.table == TABLE else f"idx_{self.table}_name"
         if not self._has_index(index):
             self._make(self.table, f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
-        if not self._columns(self.events_table):
+        if not self._has_events:
             self._make(self.events_table, self._worded(CREATE_EVENTS).format(table=self._q(self.events_table)))
         return made
 
@@ -290,7 +298,7 @@ class History:
 
     def events(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Read the events, newest first; none where there is no table."""
-        if not self._columns(self.events_table):
+        if not self._has_events:
             return []
         names = (
             "id",
@@ -325,7 +333,7 @@ class History:
 
     def _last_attempts(self) -> dict[tuple[str, bool], tuple[str | None, bool]]:
         """For each migration, and whether it succeeded: the checksum it had then, and whether it was adopted."""
-        if not self._columns(self.events_table):
+        if not self._has_events:
             return {}
         return {(key, is_ok): (checksum, kind == "adopted") for key, is_ok, checksum, kind in self._attempts()}
 
@@ -351,6 +359,12 @@ class History:
         return {
             str(column[0]).lower() for column in self._execute(f"SELECT * FROM {self._q(table)} LIMIT 0").description
         }
+
+    @property
+    def _has_events(self) -> bool:
+        if isinstance(self.database, pw.SqliteDatabase):
+            return bool(self._columns(self.events_table))
+        return self.database.table_exists(self.events_table)
 
     def _has_index(self, name: str) -> bool:
         if isinstance(self.database, pw.SqliteDatabase):

@@ -27,7 +27,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.folding import READ, Schema, folded
-from framework_schema.history import Event, History
+from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, Report, StepResult
 from framework_schema.watched import Statement, Tape
@@ -61,7 +61,10 @@ OUTSIDE = frozenset({
 })  # fmt: skip
 """What these modules hold of others (``pw.datetime``, say), and what is asked of those."""
 
-HISTORY_OF_OTHERS = "migratehistory"
+Script = Callable[[Migration, Sequence[Migration]], StepResult]
+"""Runs a migration for real, after these of the plan; raises ``Doubt`` when it is done already."""
+Align = Callable[[], tuple[str, ...]]
+"""Aligns for real, and returns what it made."""
 
 
 class Doubt(Exception):
@@ -88,6 +91,12 @@ class Recorded:
     schema: int | str | None
     why: str | None = None
     left: Schema | None = None
+
+    def told(self, checksum: str) -> tuple[StepResult, Event]:
+        """Return what to report and to put on record of a step that is a script and was repeated."""
+        assert self.outcome is not None
+        event = Event(str(self.outcome), "ok", self.key, self.detail, duration_ms=0, checksum=checksum)
+        return StepResult(self.key, self.outcome, made=self.made), event
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +278,7 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
         return None if found is None else (*found, settings)
     master = _master(database)
     names = {name.lower() for kind, name, *_ in master if kind == "table"}
-    if HISTORY_OF_OTHERS in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
+    if PEEWEE_MIGRATE_TABLE in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
         return None
     try:
         facts = _facts(history, names) if history.table.lower() in names else ()
@@ -282,12 +291,7 @@ def _facts(history: History, tables: Container[str]) -> tuple[tuple[Any, ...], .
     try:
         return history.facts(has_events=history.events_table.lower() in tables)
     except pw.OperationalError:  # one of those that had fewer columns
-        return tuple((row.key, row.success, row.error, row.checksum, row.adopted) for row in history.applied())
-
-
-def version_of(database: pw.Database) -> int:
-    """Return a number that another connection's commit changes, seen by this one."""
-    return int(database.execute_sql("PRAGMA data_version").fetchone()[0])
+        return tuple(row.facts for row in history.applied())
 
 
 def schema_of(database: pw.Database) -> int | str:
@@ -314,8 +318,8 @@ def run_again(
     history: History,
     proven: Proven,
     known: Mapping[str, Migration],
-    script: Callable[[Migration, Sequence[Migration]], StepResult],
-    align: Callable[[], tuple[str, ...]],
+    script: Script,
+    align: Align,
 ) -> tuple[StepResult, ...]:
     """Do what was proven to one more database, inside the caller's transaction, and record it.
 
@@ -420,12 +424,8 @@ def _stretches(steps: Sequence[Recorded], before: Schema | None, applied: Sequen
             waiting.append(step)
             continue
         statements = tuple(statement for repeated in waiting for statement in repeated.statements or ())
-        told = [(repeated, repeated.outcome) for repeated in waiting if repeated.outcome is not None]
-        results = tuple(StepResult(repeated.key, outcome, made=repeated.made) for repeated, outcome in told)
-        events = tuple(
-            Event(str(outcome), "ok", repeated.key, repeated.detail, duration_ms=0, checksum=checksums[repeated.key])
-            for repeated, outcome in told
-        )
+        told = [repeated.told(checksums[repeated.key]) for repeated in waiting if repeated.outcome is not None]
+        results, events = tuple(result for result, _ in told), tuple(event for _, event in told)
         found.append(Stretch(statements, results, events, step, before))
         waiting, before = [], None if step is None else step.left
     return tuple(found)

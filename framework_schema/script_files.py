@@ -43,9 +43,8 @@ def read(path: str) -> bytes:
     number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         content = part = os.read(number, SIZE)
-        while (
-            len(part) == SIZE
-        ):  # less is the rest: https://pubs.opengroup.org/onlinepubs/9699919799/functions/read.html
+        # Less than asked for is the rest: https://pubs.opengroup.org/onlinepubs/9699919799/functions/read.html
+        while len(part) == SIZE:
             part = os.read(number, SIZE)
             content += part
         return content

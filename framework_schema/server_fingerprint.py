@@ -14,9 +14,7 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema.history import AppliedMigration, History
-
-HISTORY_OF_OTHERS = "migratehistory"
+from framework_schema.history import PEEWEE_MIGRATE_TABLE, History
 
 POSTGRES = """
 SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FROM (
@@ -113,7 +111,7 @@ def server_key(database: pw.Database, history: History) -> tuple[Any, ...] | Non
 
 def _key(database: pw.Database, history: History) -> tuple[Any, ...] | None:
     tables = set(database.get_tables())
-    if HISTORY_OF_OTHERS in tables:
+    if PEEWEE_MIGRATE_TABLE in tables:
         return None
     rows = history.applied() if history.table in tables else ()
     begun = _begun(database, history) if history.events_table in tables else set()
@@ -121,7 +119,7 @@ def _key(database: pw.Database, history: History) -> tuple[Any, ...] | None:
         return None
     settings = POSTGRES_SETTINGS if isinstance(database, pw.PostgresqlDatabase) else MARIADB_SETTINGS
     around = tuple(database.execute_sql(settings).fetchone())
-    return (fingerprint(database), tuple(map(_fact, rows)), around)
+    return (fingerprint(database), tuple(row.facts for row in rows), around)
 
 
 def _begun(database: pw.Database, history: History) -> set[str]:
@@ -130,10 +128,6 @@ def _begun(database: pw.Database, history: History) -> set[str]:
     quoted = "`" + history.events_table.replace("`", "``") + "`"
     rows = database.execute_sql(f"SELECT DISTINCT migration_name FROM {quoted} WHERE kind = 'progress'")
     return {str(key) for (key,) in rows.fetchall()}
-
-
-def _fact(row: AppliedMigration) -> tuple[Any, ...]:
-    return (row.key, row.success, row.error, row.checksum, row.adopted)
 
 
 def _mariadb(database: pw.Database) -> list[Any]:

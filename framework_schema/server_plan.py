@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -35,10 +35,10 @@ import peewee as pw
 
 from framework_schema.dialects import for_database
 from framework_schema.errors import Hindered
-from framework_schema.history import Event, History
+from framework_schema.history import History
 from framework_schema.migration import Migration
 from framework_schema.mysql import Journal
-from framework_schema.plan_cache import ALIGN, PREPARE, Doubt, Proven, Recorded, schema_of
+from framework_schema.plan_cache import ALIGN, PREPARE, Align, Doubt, Proven, Recorded, Script, schema_of
 from framework_schema.postgres import RunTransaction
 from framework_schema.report import Outcome, StepResult
 from framework_schema.watched import Statement
@@ -58,8 +58,8 @@ class Repetition(ABC):
         history: History,
         proven: Proven,
         known: Mapping[str, Migration],
-        script: Callable[[Migration, Sequence[Migration]], StepResult | None],
-        align: Callable[[], tuple[str, ...]],
+        script: Script,
+        align: Align,
     ) -> None:
         self.database, self.history, self.proven, self.known = database, history, proven, known
         self.script, self.align = script, align
@@ -97,19 +97,14 @@ class Repetition(ABC):
             self.require(self.align() == self.proven.report.aligned, "another alignment")
             return
         result = self.script(self.known[step.key], [self.known[result.key] for result in self.done])
-        if result is None:
-            raise Doubt(f"{step.key} is done already")
         self.done.append(result)
         self.require(result.outcome is not Outcome.FAILED, f"{step.key} failed")
 
     def record(self, steps: Iterable[Recorded]) -> None:
         """Put repeated steps on record."""
-        done = [step for step in steps if step.outcome is not None]
-        self.history.record_all(
-            Event(str(step.outcome), "ok", step.key, step.detail, duration_ms=0, checksum=self.known[step.key].checksum)
-            for step in done
-        )
-        self.done += [StepResult(step.key, step.outcome, made=step.made) for step in done if step.outcome is not None]
+        told = [step.told(self.known[step.key].checksum) for step in steps if step.outcome is not None]
+        self.history.record_all(event for _, event in told)
+        self.done += [result for result, _ in told]
 
     def compare(self, step: Recorded) -> None:
         """Compare the schema with the one there was after this step."""

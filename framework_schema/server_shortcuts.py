@@ -13,7 +13,7 @@ from framework_schema.errors import Locked
 from framework_schema.expected import orm_of
 from framework_schema.migration import Migration
 from framework_schema.order import Order
-from framework_schema.plan_cache import Doubt, PlanCache, Proven
+from framework_schema.plan_cache import Align, Doubt, PlanCache, Proven, Script
 from framework_schema.report import Report, State, StepResult
 
 if TYPE_CHECKING:  # brings the servers' modules, which a file has no use for
@@ -50,17 +50,23 @@ class ServerShortcuts(Applier):
                 self._repeated_steps = list(repetition.standing)
             return None
         plans.count()
-        report = proven.report
-        parts: dict[str, Any] = {"at": report.at, "notes": report.notes, "pending": report.pending}
-        return self._report(State.MIGRATED, steps=steps, aligned=report.aligned, **parts)
+        return self._told(proven, steps)
 
     def _repetition(self, database: pw.Database, proven: Proven) -> Repetition:
         from framework_schema.server_plan import repetition_for
 
+        make = repetition_for(database)
+        return make(database, self._history(database), proven, self.known.by_key, *self._alive(database, proven))
+
+    def _alive(self, database: pw.Database, proven: Proven) -> tuple[Script, Align]:
+        """Return what runs a script, and what aligns, where a plan's steps are not repeated; on any engine."""
         history = self._history(database)
 
-        def script(migration: Migration, done: Sequence[Migration]) -> StepResult | None:
-            return self._run(database, migration, orm_of((*proven.before, *done), database), None)
+        def script(migration: Migration, done: Sequence[Migration]) -> StepResult:
+            result = self._run(database, migration, orm_of((*proven.before, *done), database), None)
+            if result is None:
+                raise Doubt(f"{migration.key} is done already")
+            return result
 
         def align() -> tuple[str, ...]:
             alignment = self.dialect.aligned(database, self.expected(proven.after), strict=False, repair=False)
@@ -68,8 +74,13 @@ class ServerShortcuts(Applier):
                 history.log(event)
             return alignment.done if not alignment.left else ("what rows forbid",)
 
-        make = repetition_for(database)
-        return make(database, history, proven, self.known.by_key, script, align)
+        return script, align
+
+    def _told(self, proven: Proven, steps: tuple[StepResult, ...]) -> Report:
+        """Report a plan that was repeated, on any engine."""
+        report = proven.report
+        parts: dict[str, Any] = {"at": report.at, "notes": report.notes, "pending": report.pending}
+        return self._report(State.MIGRATED, steps=steps, aligned=report.aligned, **parts)
 
 
 @contextmanager

@@ -9,11 +9,10 @@ import peewee as pw
 
 from framework_schema import template
 from framework_schema.errors import TransactionLost
-from framework_schema.expected import orm_of
 from framework_schema.looking import Orphaned
 from framework_schema.migration import Migration
 from framework_schema.order import Order
-from framework_schema.plan_cache import Doubt, Proven, run_again, version_of
+from framework_schema.plan_cache import Doubt, run_again
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.server_shortcuts import ServerShortcuts
 from framework_schema.snapshot import Snapshot
@@ -69,7 +68,7 @@ class Shortcuts(ServerShortcuts):
             return None
         if self.target.engine != "sqlite":
             return self._repeated_on_server(database, order, self.plans)
-        seen = version_of(database)
+        seen = self.dialect.data_version(database)
         key = self._plan_key(database, order)
         proven = None if key is None else self.plans.proven(key)
         if proven is None:
@@ -77,42 +76,19 @@ class Shortcuts(ServerShortcuts):
         self._require_writing()
         try:
             with self.dialect.exclusive(database, self.target.name):
-                if version_of(database) != seen:  # another process was here meanwhile
+                if self.dialect.data_version(database) != seen:  # another process was here meanwhile
                     return None
-                self.dialect.check_health(database, self.target.name)
+                self._examine(database, whole=True)
                 if proven.has_backup:
                     self._make_backup(order.backup)
                 before = self.dialect.violations(database)
-                steps = self._run_again(database, order, proven)
+                script, align = self._alive(database, proven)
+                history = self._history(database)
+                steps = run_again(database, history, proven, self.known.by_key, script, align)
                 self._refuse_orphans(database, "the plan", before)
                 self._leave_mark(database, order, proven.report.at)
         except (Doubt, Orphaned, TransactionLost) as doubt:
             self.plans.distrust(key, doubt)
             return None
         self.plans.count()
-        return self._report(
-            State.MIGRATED,
-            at=proven.report.at,
-            notes=proven.report.notes,
-            pending=proven.report.pending,
-            steps=steps,
-            aligned=proven.report.aligned,
-        )
-
-    def _run_again(self, database: pw.Database, order: Order, proven: Proven) -> tuple[StepResult, ...]:
-        history = self._history(database)
-
-        def script(migration: Migration, done: Sequence[Migration]) -> StepResult:
-            result = self._run(database, migration, orm_of((*proven.before, *done), database), None)
-            if result is None:
-                raise Doubt(f"{migration.key} is done already")
-            return result
-
-        def align() -> tuple[str, ...]:
-            expected = self.expected(proven.after)
-            alignment = self.dialect.aligned(database, expected, strict=False, repair=False)
-            for event in alignment.events:
-                history.log(event)
-            return alignment.done if not alignment.left else ("what rows forbid",)
-
-        return run_again(database, history, proven, self.known.by_key, script, align)
+        return self._told(proven, steps)
