@@ -15,7 +15,8 @@ from framework_schema.history import Event
 from framework_schema.rebuild import RebuildFailed, rebuild_table
 from framework_schema.repair import repairs, run_repair
 from framework_schema.reshape import Reshaping, reshapings
-from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.snapshot import Snapshot
+from framework_schema.sqlite_snapshot import of_database
 from framework_schema.wording import trace
 
 logger = logging.getLogger(__name__)

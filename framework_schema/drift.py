@@ -88,7 +88,7 @@ def find_drift(expected: Snapshot, live: Snapshot) -> Drift:
             differences.append(
                 Difference(expected.tables[name].name, "table", expected.tables[name].name, additive=True)
             )
-        else:
+        elif table is not expected.tables[name]:  # tables of the same texts are one value
             differences += _of_table(expected.tables[name], table)
     for name in sorted(live.tables.keys() - expected.tables.keys()):
         differences.append(Difference(live.tables[name].name, "table", live.tables[name].name, extra=True))

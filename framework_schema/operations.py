@@ -14,7 +14,8 @@ from playhouse.reflection import Introspector
 from framework_schema import align, ddl
 from framework_schema.drift import find_drift
 from framework_schema.rebuild import rebuild_table
-from framework_schema.snapshot import Snapshot, Table, of_database
+from framework_schema.snapshot import Snapshot, Table
+from framework_schema.sqlite_snapshot import of_database
 
 
 class Operations(ABC):

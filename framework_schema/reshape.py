@@ -17,7 +17,8 @@ from framework_schema import ddl
 from framework_schema.align import Left, duplicates
 from framework_schema.ddl import fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
-from framework_schema.snapshot import ForeignKey, Snapshot, Table, of_database
+from framework_schema.snapshot import ForeignKey, Snapshot, Table
+from framework_schema.sqlite_snapshot import of_database
 
 Edit = Callable[[str], str]
 

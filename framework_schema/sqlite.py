@@ -18,7 +18,8 @@ from framework_schema.errors import CommitRefused, Locked, RowsTouched, SchemaEr
 from framework_schema.operations import Operations, SqliteOperations
 from framework_schema.rebuild import Violation, violations
 from framework_schema.side_lock import SideLock
-from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.snapshot import Snapshot
+from framework_schema.sqlite_snapshot import of_database
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class SqliteDialect(Dialect):
 
     def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
         """Read sqlite_master and the PRAGMAs."""
-        return of_database(database, structural=structural, table=table)
+        return of_database(_sqlite(database), structural=structural, table=table)
 
     def operations(self, database: pw.Database) -> Operations:
         """Return the operations with native ALTERs and rebuilds."""

@@ -38,7 +38,8 @@ from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.plan_cache import is_repeatable
 from framework_schema.rollback import partly
-from framework_schema.snapshot import Snapshot, of_database
+from framework_schema.snapshot import Snapshot
+from framework_schema.sqlite_snapshot import of_database
 from framework_schema.watched import WatchedConnection
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from script_texts import creates, script, sql
 from framework_schema.errors import Locked, MigrationFailed, Unreadable
 from framework_schema.report import State
 from framework_schema.runner import Runner
-from framework_schema.snapshot import of_database
+from framework_schema.sqlite_snapshot import of_database
 
 KILLS = int(os.environ.get("FRAMEWORK_SCHEMA_KILLS", "40"))
 NOW = re.compile(r"20(2[6-9]|[3-9]\d)-\d\d-\d\d[ T]\d\d:\d\d:\d\d.*")

@@ -11,8 +11,8 @@ from framework_schema.errors import Ahead, MigrationFailed, PlanRefused, Unreada
 from framework_schema.rehearsal import rehearse_rollback
 from framework_schema.report import Outcome, State
 from framework_schema.runner import Runner
-from framework_schema.snapshot import of_database
 from framework_schema.sources import framework
+from framework_schema.sqlite_snapshot import of_database
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from framework_schema.cli import main
 from framework_schema.dialects import memory
 from framework_schema.expected import expected_schema
 from framework_schema.runner import Runner
-from framework_schema.snapshot import of_database
 from framework_schema.sources import collect, installed
+from framework_schema.sqlite_snapshot import of_database
 
 
 def expected_of(known):

@@ -15,8 +15,8 @@ from framework_schema import template
 from framework_schema.config import Config
 from framework_schema.report import State
 from framework_schema.runner import Runner
-from framework_schema.snapshot import of_database
 from framework_schema.sources import framework
+from framework_schema.sqlite_snapshot import of_database
 
 SLOW = Config(template=False)
 DEFAULTS = "CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT, made TIMESTAMP DEFAULT CURRENT_TIMESTAMP)"
