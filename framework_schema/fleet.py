@@ -433,13 +433,13 @@ def _with_plugins(task: Task) -> tuple[Source, ...]:
 @lru_cache(maxsize=4)
 def _collected(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> Collection:
     """Load the scripts, once a process and run."""
-    return collect(chosen(installed() if sources is None else sources, names))
+    return collect(chosen(sources, names))
 
 
 @lru_cache(maxsize=4)
 def _fingerprint(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> str | None:
     """Hash the scripts, once a process and run."""
-    return fingerprint(chosen(installed() if sources is None else sources, names))
+    return fingerprint(chosen(sources, names))
 
 
 @lru_cache(maxsize=2)

@@ -39,7 +39,6 @@ from framework_schema.sources import (
     chosen,
     collect,
     fingerprint,
-    installed,
     restrict,
 )
 from framework_schema.status import Status, compare
@@ -98,7 +97,7 @@ class Looker:
     @cached_property
     def sources(self) -> tuple[Source, ...]:
         """Where the scripts come from."""
-        return chosen(installed() if self._sources is None else self._sources, self.config.sources)
+        return chosen(self._sources, self.config.sources)
 
     @cached_property
     def known(self) -> Collection:

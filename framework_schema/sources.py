@@ -188,9 +188,13 @@ def installed() -> tuple[Source, ...]:
     return (framework(), *sorted(found, key=lambda plugin: plugin.name))
 
 
-def chosen(sources: Iterable[Source], names: Iterable[str] | None) -> tuple[Source, ...]:
-    """Return the sources of these names, all when there are none; the app's own folders always."""
-    return tuple(source for source in sources if names is None or source.name in (*names, APP))
+def chosen(sources: Iterable[Source] | None, names: Iterable[str] | None) -> tuple[Source, ...]:
+    """Return the sources of these names, all when there are none; the app's own folders always.
+
+    Without ``sources`` it chooses from those that are installed.
+    """
+    found = installed() if sources is None else sources
+    return tuple(source for source in found if names is None or source.name in (*names, APP))
 
 
 def app_folders(root: str | Path) -> tuple[Source, ...]:
