@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,10 +49,12 @@ class Target:
     borrowed: bool = False
 
     @contextmanager
-    def connected(self) -> Iterator[pw.Database]:
-        """Open the connection for the body, and close it again."""
+    def connected(self, opened: sqlite3.Connection | None = None) -> Iterator[pw.Database]:
+        """Open the connection for the body, or go on with one of ``opened_plainly``, and close it again."""
         with translated(self):
-            if self.engine == "sqlite":
+            if opened is not None and isinstance(self.database, OwnSqlite):
+                self.database.take(opened)
+            elif self.engine == "sqlite":
                 self.database.connect(reuse_if_open=self.borrowed)
             else:
                 _reach(self)
@@ -60,6 +63,32 @@ class Target:
             finally:
                 if not self.borrowed:
                     self.database.close()
+
+    def opened_plainly(self) -> sqlite3.Connection | None:
+        """Open a file without Peewee; None where something of an app has to be registered first, or it fails."""
+        if not isinstance(self.database, OwnSqlite):
+            return None
+        try:
+            return self.database.open()
+        except sqlite3.Error:
+            return None
+
+
+class OwnSqlite(pw.SqliteDatabase):
+    """A plain connection of ours to a SQLite file."""
+
+    def open(self) -> sqlite3.Connection:
+        """Open it without what Peewee registers, which no statement of a first look names."""
+        params: dict[str, Any] = self.connect_params
+        connection: sqlite3.Connection
+        connection = sqlite3.connect(self.database, timeout=self.timeout, isolation_level=None, **params)
+        return connection
+
+    def take(self, connection: sqlite3.Connection) -> None:
+        """Go on with a connection that ``open`` returned."""
+        peewee: Any = self
+        peewee._add_conn_hooks(connection)
+        peewee._state.set_connection(connection)
 
 
 def open_target(
@@ -83,6 +112,20 @@ def open_target(
     if isinstance(target, os.PathLike) or not URL.match(str(target)):
         return _of_path(Path(target), create, timeout)
     return _of_url(str(target), create, timeout)
+
+
+def open_file(target: str | os.PathLike[str] | pw.Database, timeout: float) -> sqlite3.Connection | None:
+    """Open the SQLite file that a path, URL or Peewee database names, without anything that an app registers.
+
+    None for any other database; the driver's error, or ours, for a file that is not there.
+    """
+    name = str(target.database) if isinstance(target, pw.SqliteDatabase) else target
+    if isinstance(name, pw.Database) or ":memory:" in str(name) or str(name).startswith("file:"):
+        return None
+    path = open_target(name, create=False).path if URL.match(str(name)) else Path(name)
+    if path is None:
+        return None
+    return sqlite3.connect(_uri(path, "rw"), uri=True, timeout=timeout, isolation_level=None)
 
 
 def hide_password(url: str) -> str:
@@ -153,9 +196,12 @@ def _of_path(path: Path, create: bool, timeout: float) -> Target:
     return Target(name, f"sqlite:///{name}", "sqlite", _sqlite(path, create, timeout), path)
 
 
-def _sqlite(path: Path, create: bool, timeout: float) -> pw.SqliteDatabase:
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={'rwc' if create else 'rw'}"
-    return pw.SqliteDatabase(uri, uri=True, timeout=timeout)
+def _sqlite(path: Path, create: bool, timeout: float) -> OwnSqlite:
+    return OwnSqlite(_uri(path, "rwc" if create else "rw"), uri=True, timeout=timeout)
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
 
 
 def _of_url(url: str, create: bool, timeout: float) -> Target:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,14 +28,24 @@ from flask import Flask, Response, current_app
 
 from framework_schema import marks
 from framework_schema.config import PREFIX, Config, from_mapping
-from framework_schema.databases import hide_password, open_target
+from framework_schema.databases import hide_password, open_file, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
 from framework_schema.report import Outcome, Report, State
+from framework_schema.sources import (
+    APP,
+    FRAMEWORK,
+    Folder,
+    Package,
+    Source,
+    app_folders,
+    chosen,
+    fingerprint,
+    installed,
+)
 from framework_schema.wording import printable, say, trace
 
 if TYPE_CHECKING:
     from framework_schema.runner import Runner
-    from framework_schema.sources import Package, Source
 
 logger = logging.getLogger("framework_schema")
 
@@ -176,16 +186,14 @@ class AppSchema:
         longer than all else a first request does, so it is not done before.
         """
         config, given = self.config, self._given()
-        target = open_target(self.database if isinstance(given, Mapping) else given, timeout=wait)
         try:
-            if target.path is None or not target.path.exists():
+            connection = open_file(self.database if isinstance(given, Mapping) else given, wait)
+            if connection is None:
                 return False
-            with target.connected() as database:
-                seen = marks.see(database.connection().execute, config.table)
+            with closing(connection):
+                seen = marks.see(connection.execute, config.table)
         except Exception:  # whatever the driver calls it: the runner finds it too, and says what it is
             return False
-        from framework_schema.sources import chosen, fingerprint
-
         scripts = fingerprint(chosen(self.sources(), config.sources))
         return marks.holds("strict" if config.align == "strict" else "additive", "all", scripts, seen)
 
@@ -195,8 +203,6 @@ class AppSchema:
 
     def sources(self) -> tuple[Source, ...]:
         """Return the sources of the app: those given to ``init_app``, else the installed ones and its own folders."""
-        from framework_schema.sources import installed
-
         if self._sources is not None:
             return tuple(self._sources)
         everywhere = installed()
@@ -534,8 +540,6 @@ def own_folders(app: Flask, config: Config, everywhere: Sequence[Source]) -> tup
 
     A folder that an installed plugin registered is that plugin's, not the app's.
     """
-    from framework_schema.sources import APP, FRAMEWORK, Folder, app_folders
-
     needs = (FRAMEWORK,) if any(source.name == FRAMEWORK for source in everywhere) else ()
     if config.sources is not None and FRAMEWORK not in config.sources:
         needs = ()
@@ -576,8 +580,6 @@ def _existing(places: Sequence[Path]) -> Path:
 
 
 def _folders_of(sources: Sequence[Source]) -> set[Path]:
-    from framework_schema.sources import Package
-
     folders = set()
     for source in sources:
         if isinstance(source, Package):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -163,12 +164,23 @@ class Looker:
             return None, None, (), ""
         return mark, at, history.outcomes(), self.dialect.schema_version(database)
 
-    def _marked_current(self, database: pw.Database, order: Order, started: float) -> Report | None:
+    def _glanced(self, order: Order, started: float) -> Report | sqlite3.Connection | None:
+        """Answer for a file from its mark alone; else return the connection, so that its schema is not parsed again."""
+        connection = self.target.opened_plainly()
+        if connection is None:
+            return None
+        report = self._marked_current(lambda: marks.see(connection.execute, self.config.table), order, started)
+        if report is None:
+            return connection
+        connection.close()
+        return report
+
+    def _marked_current(self, see: Callable[[], marks.Seen], order: Order, started: float) -> Report | None:
         """Answer from small reads that all is well, or return None and let ``read`` look closely."""
         if order.to is not None:
             return None
         try:
-            seen = self._seen(database, of_ours=True)
+            seen = see()
         except Exception:  # whatever the driver calls it: most often that there is no table yet
             return None
         if not marks.holds(order.level, self._plugins, self.fingerprint, seen):

@@ -30,19 +30,17 @@ def events_of(table: str) -> str:
 def see(execute: Callable[[str], Any], table: str = TABLE) -> Seen:
     """Read what a mark is compared with from SQLite, in two small reads; the driver's error when a table is absent.
 
-    The first statement is not finished before the second: so both read the same
+    The first statement is not finished before the others: so all read the same
     state, and the lock is taken once (https://www.sqlite.org/lang_transaction.html#implicit_versus_explicit_transactions).
     """
     schema = execute("PRAGMA schema_version")
     try:
-        rows = execute(
-            f"SELECT 0, migration_name, success FROM {_quoted(table)} UNION ALL SELECT * FROM"
-            f" (SELECT 1, mark, migration_name FROM {_quoted(events_of(table))} ORDER BY id DESC LIMIT 1)"
-        ).fetchall()
+        rows = execute(f"SELECT migration_name, success FROM {_quoted(table)}").fetchall()
+        newest = f"SELECT mark, migration_name FROM {_quoted(events_of(table))} ORDER BY id DESC LIMIT 1"
+        mark, at = execute(newest).fetchone() or (None, None)
     finally:
         ((version,),) = schema.fetchall()
-    _, mark, at = rows.pop() if rows and rows[-1][0] else (1, None, None)
-    return mark, at, [row[1:] for row in rows], str(version)
+    return mark, at, rows, str(version)
 
 
 def made(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> str:
@@ -61,12 +59,12 @@ def holds(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> bool
 
 def fingerprint(sources: Iterable[tuple[str, tuple[str, ...], Iterable[tuple[str, bytes]]]]) -> str:
     """Hash scripts byte for byte: for each source its name, what it depends on, and its files' names and contents."""
-    digest = sha256(__version__.encode())
+    parts = [__version__.encode()]
     for source, depends_on, files in sources:
-        digest.update(f"{source} {depends_on}".encode())
+        parts.append(f"{source} {depends_on}".encode())
         for name, content in files:
-            digest.update(f"{name} {len(content)} ".encode() + content)
-    return digest.hexdigest()[:32]
+            parts += f"{name} {len(content)} ".encode(), content
+    return sha256(b"".join(parts)).hexdigest()[:32]
 
 
 def _proof(fingerprint: str | None, seen: Seen) -> str:

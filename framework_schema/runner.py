@@ -62,8 +62,13 @@ class Runner(Shortcuts, Undoer):
         copied = self._copied(order)
         if copied is not None:
             return replace(copied, duration_ms=since(started))
-        with self.target.connected() as database:
-            marked = self._marked_current(database, order, started)
+        glanced = self._glanced(order, started)
+        if isinstance(glanced, Report):
+            return glanced
+        with self.target.connected(glanced) as database:
+            marked = None
+            if glanced is None:
+                marked = self._marked_current(lambda: self._seen(database, of_ours=True), order, started)
             if marked is None:
                 report = self._repeated(database, order) or self._migrated(database, order)
         return marked or self._ended(report, started)

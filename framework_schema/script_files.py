@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NO_SCRIPTS = ("__init__", "conf")
+FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 SIZE = 1 << 16
 """Bytes to ask for at once: more than most scripts have."""
 
@@ -27,10 +28,10 @@ def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
     ``OSError`` for a folder or file that cannot be read.
     """
     with os.scandir(folder) as entries:
-        names = [entry.name[:-3] for entry in entries if entry.name.endswith(".py") and entry.is_file()]
-    found = sorted((os.fsencode(name).decode("utf-8", "replace"), name) for name in names if name not in NO_SCRIPTS)
-    for name, stem in found:
-        path = os.path.join(folder, f"{stem}.py")
+        stems = [entry.name[:-3] for entry in entries if entry.name.endswith(".py") and entry.is_file()]
+    beside = os.path.join(folder, "")
+    for name, stem in sorted((_spelled(stem), stem) for stem in stems if stem not in NO_SCRIPTS):
+        path = f"{beside}{stem}.py"
         try:
             content = read(path)
         except OSError as error:  # reading does not say of which file
@@ -38,9 +39,13 @@ def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
         yield name, path, content
 
 
+def _spelled(name: str) -> str:
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
+
+
 def read(path: str) -> bytes:
     """Read a small file in half the time that ``open`` takes for it."""
-    number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    number = os.open(path, FLAGS)
     try:
         content = part = os.read(number, SIZE)
         # Less than asked for is the rest: https://pubs.opengroup.org/onlinepubs/9699919799/functions/read.html

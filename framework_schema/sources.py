@@ -71,10 +71,14 @@ class Folder:
         several = [self.path] if isinstance(self.path, str | Path) else self.path
         return tuple(Path(path) for path in several)
 
-    def files(self) -> Iterator[Migration]:
-        """Read the files of all folders; a folder that is not there is an error."""
+    def contents(self) -> Iterator[tuple[str, str, bytes]]:
+        """Read name, path and bytes of the files of all folders; a folder that is not there is an error."""
         for folder in self.paths:
-            yield from _scripts_in(folder, self.name)
+            yield from _read_in(folder, self.name)
+
+    def files(self) -> Iterator[Migration]:
+        """Read the files of all folders."""
+        return (_migration(self.name, *file) for file in self.contents())
 
     def read(self) -> Scripts:
         """Read every script of the folders, the one in the last folder where several have it."""
@@ -124,9 +128,13 @@ class Package:
             )
         return Path(places[0])
 
+    def contents(self) -> Iterator[tuple[str, str, bytes]]:
+        """Read name, path and bytes of the package's files."""
+        return _read_in(self.folder, self.name)
+
     def files(self) -> Iterator[Migration]:
         """Read the files of the package."""
-        return _scripts_in(self.folder, self.name)
+        return (_migration(self.name, *file) for file in self.contents())
 
     def read(self) -> Scripts:
         """Read every script of the package; a package without any is an error."""
@@ -206,9 +214,9 @@ def app_folders(root: str | Path) -> tuple[Source, ...]:
     """
     if Path(root, "framework_schema", "migration.py").is_file():
         return ()
-    own = framework().folder.resolve()
-    folders = [Path(root, folder) for folder in APP_FOLDERS]
-    present = [path for path in folders if path.is_dir() and path.resolve() != own and _holds_scripts(path)]
+    folders = [path for path in (Path(root, folder) for folder in APP_FOLDERS) if path.is_dir()]
+    own = framework().folder.resolve() if folders else None
+    present = [path for path in folders if path.resolve() != own and _holds_scripts(path)]
     return (Folder(present, "app", (FRAMEWORK,)),) if present else ()
 
 
@@ -251,10 +259,7 @@ def fingerprint(sources: Iterable[Source]) -> str | None:
     None when a source cannot be read: then nothing may be taken for known.
     """
     try:
-        return marks.fingerprint(
-            (source.name, source.depends_on, ((file.name, file.content) for file in source.files()))
-            for source in sources
-        )
+        return marks.fingerprint((source.name, source.depends_on, _contents(source)) for source in sources)
     except SourceError:
         return None
 
@@ -268,19 +273,25 @@ def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
     )
 
 
-def _scripts_in(folder: Path, source: str) -> Iterator[Migration]:
+def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
+    """Read the files of a source; of our own kinds without making anything of them."""
+    if not isinstance(source, Folder | Package):
+        return ((file.name, file.content) for file in source.files())
+    return ((name, content) for name, _, content in source.contents())
+
+
+def _read_in(folder: Path, source: str) -> Iterator[tuple[str, str, bytes]]:
     if not folder.is_dir():
         raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
     try:
-        for name, path, content in read_scripts(os.fspath(folder)):
-            yield _migration(source, name, content, path)
+        yield from read_scripts(os.fspath(folder))
     except OSError as error:
         problem = f"{error.filename} cannot be read ({error.strerror})"
         raise SourceError(source, problem, "Give this user permission to read it.") from error
 
 
 @lru_cache(maxsize=1024)
-def _migration(source: str, name: str, content: bytes, path: str) -> Migration:
+def _migration(source: str, name: str, path: str, content: bytes) -> Migration:
     """Return one value for one script, so that it is parsed and compiled once in a process."""
     return Migration(source, name, content, Path(path))
 

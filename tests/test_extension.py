@@ -938,7 +938,7 @@ def test_a_folder_that_a_plugin_registered_belongs_to_the_plugin(path, make_app,
     monkeypatch.syspath_prepend(tmp_path)
     plugin = framework_schema.Package("homebrew", "homebrew_plugin.migrations")
     everything = (*framework_schema.installed(), plugin)
-    monkeypatch.setattr("framework_schema.sources.installed", lambda: everything)
+    monkeypatch.setattr("framework_schema.extension.installed", lambda: everything)
     app = Flask("homebrew_plugin", root_path=str(tmp_path / "homebrew_plugin"))
     framework_schema.init_app(app, path)
 
