@@ -61,7 +61,8 @@ CREATE TABLE {table} (
 
 
 COLUMNS_OF = """
-SELECT c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name = ? COLLATE NOCASE
+SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
+WHERE m.type = 'table' AND m.name COLLATE NOCASE IN (?, ?, ?)
 """
 INDEX_CALLED = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ? COLLATE NOCASE"
 
@@ -129,6 +130,8 @@ class History:
 
     def __init__(self, database: pw.Database, table: str = TABLE) -> None:
         self.database, self.table = database, table
+        self._shape: dict[str, set[str]] | None = None
+        """The columns of the two tables, once they were asked for; see ``_columns``."""
         if hasattr(database, "journal_table"):
             database.journal_table = self.events_table
 
@@ -142,6 +145,7 @@ class History:
 
         Raises ``ForeignHistory`` when a table of our name belongs to another tool.
         """
+        self._shape = None
         found = self._columns(self.table)
         if not found:
             if self.table in {view.name for view in self.database.get_views()}:
@@ -208,6 +212,7 @@ class History:
     def ensure_tables(self) -> list[str]:
         """Create what is absent of the two tables and bring an old one up to six columns."""
         made = []
+        self._shape = None
         columns = self._columns(self.table)
         if not columns:
             self._make(self.table, self._worded(CREATE).format(table=self._q(self.table)))
@@ -228,6 +233,7 @@ class History:
         return made
 
     def _make(self, table: str, sql: str) -> None:
+        self._shape = None
         with changing(self.database, table):
             self._execute(sql)
 
@@ -349,11 +355,15 @@ class History:
     def _columns(self, table: str) -> set[str]:
         """Return the names of a table's columns in lower case, none where there is no table.
 
-        A server's catalogs take ten times as long to answer as an empty query does.
+        SQLite is asked for both tables at once, and again where a look begins. A
+        server's catalogs take ten times as long to answer as an empty query does.
         """
         if isinstance(self.database, pw.SqliteDatabase):
-            found = self._execute(COLUMNS_OF, (table,)).fetchall()
-            return {name.lower() for (name,) in found}
+            if self._shape is None or table not in (self.table, self.events_table):
+                self._shape = {}
+                for name, column in self._execute(COLUMNS_OF, (self.table, self.events_table, table)).fetchall():
+                    self._shape.setdefault(name.lower(), set()).add(column.lower())
+            return self._shape.get(table.lower(), set())
         if not self.database.table_exists(table):
             return set()
         return {

@@ -68,6 +68,8 @@ OWN_PARAMS = frozenset({"cached_statements", "check_same_thread", "detect_types"
 
 KEPT = 8
 """Templates in the cache folder; the ones used longest ago go."""
+MISSED = 256
+"""Keys of which a process remembers that there was no template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +220,19 @@ def ready(key: str, build: Callable[[], Template | None]) -> Template | None:
 def at_hand(key: str) -> Template | None:
     """Return the template of this key if there is one already, in this process or stored; builds none."""
     with _lock:
-        found = _ready.get(key) or stored(key)
-        if found is not None:
-            _ready[key] = found
-        return found
+        if key not in _ready and key not in _absent:
+            found = stored(key)
+            if found is not None:
+                _ready[key] = found
+            elif len(_absent) < MISSED:
+                _absent.add(key)
+        return _ready.get(key)
 
 
 _lock = threading.Lock()
 _ready: dict[str, Template | None] = {}
+_absent: set[str] = set()
+"""Keys that were not stored when first asked for; they are not looked for again."""
 
 
 def stored(key: str) -> Template | None:
