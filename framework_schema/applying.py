@@ -155,7 +155,7 @@ class Applier(Looker):
 
     def _prepare(self, database: pw.Database, found: Found) -> Found:
         """Make the history's tables, take over peewee_migrate's record."""
-        history = self._history(database)
+        history = self._history(database, found.live)
         with self._watched(database, PREPARE):
             history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE) if PEEWEE_MIGRATE_TABLE in found.live.tables else frozenset()

@@ -12,15 +12,19 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
+from framework_schema import ddl
 from framework_schema._version import __version__
 from framework_schema.catalog import changing, looking
 from framework_schema.errors import ForeignHistory
 from framework_schema.fields import KEY_TEXT, UTC_NOW
 from framework_schema.marks import TABLE, events_of
+
+if TYPE_CHECKING:
+    from framework_schema.snapshot import Snapshot
 
 COLUMNS = ("id", "migration_name", "applied_at", "success", "error_message", "execution_time_ms")
 SHORTEST = {"migration_name", "applied_at"}
@@ -128,10 +132,11 @@ class Event:
 class History:
     """The two tables of one database, through the connection that is given."""
 
-    def __init__(self, database: pw.Database, table: str = TABLE) -> None:
+    def __init__(self, database: pw.Database, table: str = TABLE, live: Snapshot | None = None) -> None:
         self.database, self.table = database, table
-        self._shape: dict[str, set[str]] | None = None
-        """The columns of the two tables, once they were asked for; see ``_columns``."""
+        self._shape = None if live is None else self._shape_in(live)
+        """The columns of the two tables, where they are known; see ``_columns``."""
+        self._indexes = frozenset() if live is None else _indexes_of(live, table)
         if hasattr(database, "journal_table"):
             database.journal_table = self.events_table
 
@@ -145,7 +150,6 @@ class History:
 
         Raises ``ForeignHistory`` when a table of our name belongs to another tool.
         """
-        self._shape = None
         found = self._columns(self.table)
         if not found:
             if self.table in {view.name for view in self.database.get_views()}:
@@ -212,7 +216,6 @@ class History:
     def ensure_tables(self) -> list[str]:
         """Create what is absent of the two tables and bring an old one up to six columns."""
         made = []
-        self._shape = None
         columns = self._columns(self.table)
         if not columns:
             self._make(self.table, self._worded(CREATE).format(table=self._q(self.table)))
@@ -355,8 +358,9 @@ class History:
     def _columns(self, table: str) -> set[str]:
         """Return the names of a table's columns in lower case, none where there is no table.
 
-        SQLite is asked for both tables at once, and again where a look begins. A
-        server's catalogs take ten times as long to answer as an empty query does.
+        SQLite is asked for both tables at once: who works with a history makes one
+        anew for each look. A server's catalogs take ten times as long to answer
+        as an empty query does.
         """
         if isinstance(self.database, pw.SqliteDatabase):
             if self._shape is None or table not in (self.table, self.events_table):
@@ -370,6 +374,13 @@ class History:
             str(column[0]).lower() for column in self._execute(f"SELECT * FROM {self._q(table)} LIMIT 0").description
         }
 
+    def _shape_in(self, live: Snapshot) -> dict[str, set[str]] | None:
+        """Take the columns from what was read of a SQLite database."""
+        tables = [live.tables.get(ddl.fold(name)) for name in (self.table, self.events_table)]
+        if not isinstance(self.database, pw.SqliteDatabase) or any(table and table.unreadable for table in tables):
+            return None
+        return {table.name.lower(): set(table.columns) for table in tables if table is not None}
+
     @property
     def _has_events(self) -> bool:
         if isinstance(self.database, pw.SqliteDatabase):
@@ -377,6 +388,8 @@ class History:
         return self.database.table_exists(self.events_table)
 
     def _has_index(self, name: str) -> bool:
+        if name in self._indexes:
+            return True
         if isinstance(self.database, pw.SqliteDatabase):
             return self._execute(INDEX_CALLED, (name,)).fetchone() is not None
         return name in {index.name for index in self.database.get_indexes(self.table)}
@@ -404,6 +417,11 @@ def _family(database: pw.Database) -> str:
     if isinstance(database, pw.MySQLDatabase):
         return "mysql"
     return "postgresql" if isinstance(database, pw.PostgresqlDatabase) else "sqlite"
+
+
+def _indexes_of(live: Snapshot, table: str) -> frozenset[str]:
+    found = live.tables.get(ddl.fold(table))
+    return frozenset() if found is None else frozenset(found.indexes)
 
 
 def _shown(value: Any) -> Any:

@@ -147,8 +147,8 @@ class Looker:
         with self.target.connected() as database:
             yield database
 
-    def _history(self, database: pw.Database) -> History:
-        return History(database, self.config.table)
+    def _history(self, database: pw.Database, live: Snapshot | None = None) -> History:
+        return History(database, self.config.table, live)
 
     def _seen(self, database: pw.Database, *, of_ours: bool = False) -> marks.Seen:
         """Read what a mark is compared with: see ``marks.see``.
@@ -194,11 +194,11 @@ class Looker:
     def read(self, database: pw.Database, *, structural: bool = False) -> Found:
         """Look at history and schema; with ``structural`` at every rule of a table. Writes nothing."""
         version = self.dialect.data_version(database)
-        history = self._history(database)
+        live = self.dialect.snapshot(database, structural=structural)
+        history = self._history(database, live)
         rows = history.applied() if history.exists(self.target.name) else ()
         known = self._known_here(rows)
         status = compare(known.migrations, rows, known.sources)
-        live = self.dialect.snapshot(database, structural=structural)
         expected = self.expected(known.migrations, structural)
         drift = find_drift(expected, live)
         ours = expected.tables.keys()

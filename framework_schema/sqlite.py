@@ -60,14 +60,15 @@ class SqliteDialect(Dialect):
         refuse_open_transaction(database, name)
         database = _sqlite(database)
         was = database.pragma("foreign_keys")
-        database.pragma("foreign_keys", 0)
+        if was:
+            database.pragma("foreign_keys", 0)
         try:
             with _turn(database, name, SideLock.of(database)):
                 yield
         except (pw.DatabaseError, TransactionLost) as error:
             raise _first(error) from error
         finally:
-            if not database.is_closed():
+            if was and not database.is_closed():
                 database.pragma("foreign_keys", was)
 
     @contextmanager

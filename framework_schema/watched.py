@@ -18,6 +18,8 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema.databases import OwnSqlite
+
 SCHEMA_TABLES = frozenset({
     "sqlite_master", "sqlite_schema", "pragma_table_info", "pragma_table_xinfo", "pragma_index_list",
     "pragma_index_info", "pragma_index_xinfo", "pragma_foreign_key_list",
@@ -217,7 +219,7 @@ class WatchedCursor(sqlite3.Cursor):
             tape.distrust(f"it uses PRAGMA {name}")
 
 
-class WatchedDatabase(pw.SqliteDatabase):
+class WatchedDatabase(OwnSqlite):
     """A database with watched connections, which notices when a script asks which file it is."""
 
     tape: Tape | None = None
@@ -248,7 +250,9 @@ class WatchedDatabase(pw.SqliteDatabase):
 
 def watched(database: pw.Database) -> pw.Database:
     """Return a closed database like this one that can be watched; of a kind of its own it stays as it is."""
-    if type(database) is not pw.SqliteDatabase or "factory" in database.connect_params or vars(database)["_pragmas"]:
+    if not isinstance(database, pw.SqliteDatabase) or type(database) not in (pw.SqliteDatabase, OwnSqlite):
+        return database
+    if "factory" in database.connect_params or vars(database)["_pragmas"]:
         return database
     params = dict(database.connect_params)
     return WatchedDatabase(database.database, timeout=database.timeout, factory=WatchedConnection, **params)
