@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import peewee as pw
@@ -8,8 +9,8 @@ import sqlite_files as files
 from playhouse.pool import PooledSqliteDatabase
 from script_texts import creates, script, sql
 
-from framework_schema.databases import hide_password, open_target
-from framework_schema.errors import ConfigError, MigrationFailed, PlanRefused
+from framework_schema.databases import hide_password, open_file, open_target
+from framework_schema.errors import ConfigError, MigrationFailed, PlanRefused, Unreadable
 from framework_schema.report import State
 from framework_schema.runner import Runner
 
@@ -283,3 +284,81 @@ def test_an_app_in_another_thread_can_read_while_a_script_runs(path, folder):
 
     assert seen == [(1,)]
     assert files.query(path, "SELECT a FROM mine") == [(2,)]
+
+
+# A first look, over a connection that Peewee then goes on with
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """List the connections that are opened to files."""
+    real, found = sqlite3.connect, []
+
+    def connect(database, *arguments, **params):
+        if str(database).startswith("file:"):
+            found.append(database)
+        return real(database, *arguments, **params)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    return found
+
+
+def test_a_pending_file_is_looked_at_and_migrated_over_one_connection(path, folder, opened):
+    first, second = creates("one"), sql("CREATE TABLE two AS SELECT date_part('year', '2026-11-26') AS year")
+    Runner(path, [folder({"001_a": first})]).migrate()
+    opened.clear()
+
+    report = Runner(path, [folder({"001_a": first, "002_b": second})]).migrate()
+
+    assert (report.state, report.applied, len(opened)) == (State.MIGRATED, ["app/002_b"], 1)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT year FROM two").fetchone() == (2026,), "what Peewee registers is there"
+
+
+def test_a_current_file_is_let_go_of_after_the_look(path, folder, opened):
+    runner = Runner(path, [folder({"001_a": creates("one")})])
+    runner.migrate()
+    runner.migrate()
+    opened.clear()
+
+    assert (runner.migrate().state, len(opened)) == (State.CURRENT, 1)
+    assert runner.target.database.is_closed()
+    Path(path).rename(f"{path}.old")  # on Windows this fails while anyone has it open
+    assert runner.migrate().state is State.MIGRATED
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "url", "database"])
+def test_a_file_can_be_opened_by_any_of_its_names(path, kind):
+    sqlite3.connect(path).close()
+    Path(path).touch()
+    target = {
+        "path": Path(path), "text": str(path), "url": f"sqlite:///{path}", "database": pw.SqliteDatabase(str(path)),
+    }[kind]  # fmt: skip
+
+    with closing(open_file(target, 1)) as connection:
+        assert connection.execute("PRAGMA database_list").fetchone()[2] == str(Path(path).resolve())
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "url", "database"])
+def test_a_file_that_is_not_there_is_not_made_by_a_look(path, kind):
+    target = {
+        "path": Path(path), "text": str(path), "url": f"sqlite:///{path}", "database": pw.SqliteDatabase(str(path)),
+    }[kind]  # fmt: skip
+
+    with pytest.raises((sqlite3.OperationalError, Unreadable)):
+        open_file(target, 1)
+
+    assert not Path(path).exists()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(pw.SqliteDatabase(":memory:"), id="in memory"),
+        pytest.param(":memory:", id="in memory, by name"),
+        pytest.param(pw.SqliteDatabase("file:x?mode=memory", uri=True), id="a URI"),
+        pytest.param(pw.PostgresqlDatabase("x"), id="on a server"),
+    ],
+)
+def test_what_is_no_file_is_not_opened(target):
+    assert open_file(target, 1) is None

@@ -1,9 +1,12 @@
+from contextlib import closing
+
 import peewee as pw
 import pytest
 import sqlite_files as files
 
 from framework_schema.errors import ForeignHistory
 from framework_schema.history import COLUMNS, Event, History
+from framework_schema.sqlite_snapshot import of_database
 
 EXISTING = """
 CREATE TABLE schema_migrations (
@@ -233,3 +236,52 @@ def test_the_record_of_peewee_migrate_is_taken_when_it_has_its_shape(database, c
     database.execute_sql("INSERT INTO migratehistory (name) VALUES ('001_x')")
 
     assert History(database).names_in("migratehistory") == names
+
+
+# What a snapshot tells need not be asked again
+
+SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param("", id="nothing there"),
+        pytest.param(EXISTING, id="as many have it"),
+        pytest.param(SHORT, id="two columns"),
+        pytest.param(f"{EXISTING} CREATE INDEX idx_migration_name ON schema_migrations (migration_name);", id="index"),
+        pytest.param(
+            "CREATE TABLE other (a); CREATE INDEX idx_migration_name ON other (a); DROP INDEX idx_migration_name;"
+            + EXISTING,
+            id="an index that was another's",
+        ),
+        pytest.param(EXISTING.replace("schema_migrations", "SCHEMA_Migrations"), id="in capitals"),
+        pytest.param("CREATE VIRTUAL TABLE schema_migrations USING fts5(migration_name, applied_at);", id="virtual"),
+    ],
+)
+def test_a_history_that_knows_the_snapshot_does_as_one_that_asks(path, tmp_path, script):
+    def told(place, *, knowing):
+        files.run(place, script)
+        with closing(pw.SqliteDatabase(place)) as database:
+            live = of_database(database) if knowing else None
+            try:
+                exists = History(database, live=live).exists("x")
+                made = History(database, live=live).ensure_tables()
+                again = History(database, live=of_database(database) if knowing else None).ensure_tables()
+                rows = [row.key for row in History(database, live=None).applied()]
+                return exists, made, again, rows, files.query(place, SCHEMA)
+            except Exception as error:
+                return type(error).__name__, str(error), files.query(place, SCHEMA)
+
+    assert told(path, knowing=True) == told(tmp_path / "asked.db", knowing=False)
+
+
+def test_a_history_that_knows_the_snapshot_asks_for_nothing(database):
+    ours(database)
+    asked = []
+    history = History(database, live=of_database(database))
+    database.connection().set_trace_callback(asked.append)
+
+    assert history.exists("x")
+    assert history.ensure_tables() == []
+    assert asked == []
