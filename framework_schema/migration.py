@@ -42,7 +42,7 @@ class Migration:
     content: bytes = field(repr=False)
     path: Path = field(compare=False, repr=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Return ``source/name``, what the history holds."""
         return f"{self.source}/{self.name}"
@@ -94,27 +94,27 @@ class Migration:
             )
         return "it defines neither migrate(migrator, database) nor apply_migration(cursor)"
 
-    @property
+    @cached_property
     def has_rollback(self) -> bool:
         """Tell whether the script can be undone."""
         return "rollback" in self._functions and self.style is Style.PEEWEE
 
-    @property
+    @cached_property
     def depends_on(self) -> tuple[str, ...]:
         """Keys or sources this script names as ``depends_on``."""
         return read_needs(self.tree, (), self.key)
 
-    @property
+    @cached_property
     def atomic(self) -> bool:
         """False for a script with statements that refuse a transaction."""
         return bool(self._setting("atomic", True))
 
-    @property
+    @cached_property
     def destructive(self) -> bool:
         """True for a script that says it removes data."""
         return bool(self._setting("destructive", False))
 
-    @property
+    @cached_property
     def cacheable(self) -> bool:
         """False for a script whose effect depends on more than its database (files, the network, the clock)."""
         return bool(self._setting("cacheable", True))

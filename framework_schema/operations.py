@@ -128,7 +128,9 @@ class SqliteOperations(Operations):
     def create_table(self, model: type[pw.Model]) -> None:
         """Create a model's table with its indexes, or add to it what it lacks."""
         name = model._meta.table_name
-        live = self._table(name)
+        # Most often it is not there, which SQLite knows without reading through all of sqlite_master.
+        is_known = bool(self.database.execute_sql(f"PRAGMA main.table_info({ddl.quote(name)})").fetchall())
+        live = self._table(name) if is_known else None
         if live is None:
             model.create_table(safe=False)
             self.note(f"table {name}")

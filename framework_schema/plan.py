@@ -157,7 +157,7 @@ def is_blocked(step: Migration, known: Collection, failed: AnyOf[str]) -> bool:
     A script needs those it or its source names, and the earlier ones of its
     own source; independent sources go on.
     """
-    return any(key in failed for key in _with_needs(step.key, known) - {step.key})
+    return bool(failed) and any(key in failed for key in _with_needs(step.key, known) - {step.key})
 
 
 def _with_needs(key: str, known: Collection) -> set[str]:
