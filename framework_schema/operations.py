@@ -12,7 +12,9 @@ from playhouse.migrate import make_index_name
 from playhouse.reflection import Introspector
 
 from framework_schema import align, ddl
+from framework_schema.databases import OwnSqlite
 from framework_schema.drift import find_drift
+from framework_schema.model_statements import creates_usually, creating, noted
 from framework_schema.rebuild import rebuild_table
 from framework_schema.snapshot import Snapshot, Table
 from framework_schema.sqlite_snapshot import of_database
@@ -132,7 +134,7 @@ class SqliteOperations(Operations):
         is_known = bool(self.database.execute_sql(f"PRAGMA main.table_info({ddl.quote(name)})").fetchall())
         live = self._table(name) if is_known else None
         if live is None:
-            model.create_table(safe=False)
+            self._create(model)
             self.note(f"table {name}")
             return
         expected = _as_created(model)
@@ -145,6 +147,15 @@ class SqliteOperations(Operations):
         self.note(f"table {name}", there=True)
         for change in done:
             self.note(change.what)
+
+    def _create(self, model: type[pw.Model]) -> None:
+        """Run what Peewee writes for the model, which it does anew for an app's own kind of database or field."""
+        statements = creating(model) if isinstance(self.database, OwnSqlite) else None
+        if statements is None:
+            model.create_table(safe=False)
+            return
+        for sql, params in statements:
+            self.database.execute_sql(sql, params)
 
     def drop_table(self, table: str, *, cascade: bool) -> None:
         """Drop a table. Nothing cascades on SQLite: foreign keys are off while we run."""
@@ -409,27 +420,17 @@ class NoOperations(Operations):
 
 def _as_created(model: type[pw.Model]) -> Snapshot:
     """Return what the model makes where there is nothing, from a scratch database."""
-    is_usual = getattr(model.create_table, "__func__", None) is pw.Model.create_table.__func__  # type: ignore[attr-defined]
-    scratch = (_Noting if is_usual else pw.SqliteDatabase)(":memory:")
+    if creates_usually(model):
+        return _made_by(creating(model) or noted(model))
+    scratch = pw.SqliteDatabase(":memory:")
     real = model._meta.database
     try:
         model._meta.set_database(scratch)
         model.create_table(safe=False)
-        return _made_by(tuple(scratch.statements)) if isinstance(scratch, _Noting) else of_database(scratch)
+        return of_database(scratch)
     finally:
         model._meta.set_database(real)
         scratch.close()
-
-
-class _Noting(pw.SqliteDatabase):
-    """Notes what it is told to do."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.statements: list[tuple[str, tuple[Any, ...]]] = []
-
-    def execute_sql(self, sql: str, params: Any = None, commit: Any = None) -> None:
-        self.statements.append((sql, tuple(params or ())))
 
 
 @lru_cache(maxsize=256)
