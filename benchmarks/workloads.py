@@ -49,7 +49,7 @@ SIZES = {
         rounds=3, fresh=5, fleet=50, fleet_rounds=1, alone_rounds=3, rows=20_000, large_rounds=1, copies=3, served=4
     ),
     "default": Size(
-        rounds=5, fresh=10, fleet=250, fleet_rounds=1, alone_rounds=8, rows=1_000_000, large_rounds=1, copies=5,
+        rounds=5, fresh=10, fleet=250, fleet_rounds=1, alone_rounds=8, rows=1_000_000, large_rounds=3, copies=5,
         served=20,
     ),
     "full": Size(rounds=10, fresh=5, fleet=500, fleet_rounds=3, rows=1_000_000, large_rounds=5, copies=50, served=100),
