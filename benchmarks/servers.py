@@ -27,7 +27,7 @@ import peewee as pw
 from benchmarks.contenders.alembics import Alembic as AlembicScripts
 from benchmarks.contenders.peewees import write_scripts
 from benchmarks.harness import Wrong
-from benchmarks.plan import Plan, main_plan, wanted_shape
+from benchmarks.plan import Plan, main_plan, sql_of, wanted_shape
 from framework_schema import Config, Folder, migrate_fleet
 
 HALF = 20
@@ -50,6 +50,33 @@ class Tool(ABC):
     @abstractmethod
     def migrate(self, names: Sequence[str]) -> None:
         """Bring these databases to the newest script."""
+
+
+class Floor(Tool):
+    """The driver alone and the plan's SQL: all of it in one transaction where the engine has that for a schema."""
+
+    def write(self, plan: Plan) -> None:
+        self.steps = [(step.name, [self._own(text) for text in sql_of(step)]) for step in plan]
+
+    def migrate(self, names: Sequence[str]) -> None:
+        for name in names:
+            with closing(_connect(self.engine, name, autocommit=self.engine == "mariadb")) as connection:
+                cursor = connection.cursor()
+                cursor.execute("CREATE TABLE IF NOT EXISTS done (name VARCHAR(99) PRIMARY KEY)")
+                cursor.execute("SELECT name FROM done")
+                done = {step for (step,) in cursor.fetchall()}
+                for step, texts in self.steps:
+                    if step not in done:
+                        for text in texts:
+                            cursor.execute(text)
+                        cursor.execute("INSERT INTO done VALUES (%s)", (step,))
+                connection.commit()
+
+    def _own(self, text: str) -> str:
+        id_, in_one = '"id" INTEGER NOT NULL PRIMARY KEY', '"id" INTEGER AUTO_INCREMENT NOT NULL PRIMARY KEY'
+        if self.engine == "mariadb":
+            return text.replace(id_, in_one).replace('"', "`")
+        return text.replace(id_, '"id" SERIAL PRIMARY KEY').replace(" DATETIME", " TIMESTAMP")
 
 
 class Ours(Tool):
@@ -100,6 +127,7 @@ class Alembic(Tool):
 
 
 TOOLS: dict[str, type[Tool]] = {
+    "F": Floor,
     "framework-schema": Ours,
     f"framework-schema, {OursParallel.jobs} processes": OursParallel,
     "peewee-migrate": PeeweeMigrate,
@@ -160,29 +188,31 @@ def _check(engine: str, name: str, plan: Plan) -> None:
 
 
 def _run(engine: str, name: str | None, sql: str) -> list[Any]:
-    parts = urlsplit(SERVERS[engine])
-    place = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password or ""}
-    connection: Any
-    if engine == "postgresql":
-        import psycopg
-
-        connection = psycopg.connect(dbname=name or "postgres", autocommit=True, **place)  # type: ignore[arg-type]
-    else:
-        import pymysql
-
-        connection = pymysql.connect(database=name, autocommit=True, **place)
-    with closing(connection):
+    with closing(_connect(engine, name, autocommit=True)) as connection:
         cursor = connection.cursor()
         cursor.execute(sql)
         return list(cursor.fetchall()) if cursor.description else []
 
 
-def _peewee(engine: str, name: str) -> pw.Database:
-    parts = urlsplit(SERVERS[engine])
-    place = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password or ""}
+def _connect(engine: str, name: str | None, *, autocommit: bool) -> Any:
     if engine == "postgresql":
-        return pw.PostgresqlDatabase(name, prefer_psycopg3=True, **place)
-    return pw.MySQLDatabase(name, **place)
+        import psycopg
+
+        return psycopg.connect(dbname=name or "postgres", autocommit=autocommit, **_place(engine))
+    import pymysql
+
+    return pymysql.connect(database=name, autocommit=autocommit, **_place(engine))
+
+
+def _peewee(engine: str, name: str) -> pw.Database:
+    if engine == "postgresql":
+        return pw.PostgresqlDatabase(name, prefer_psycopg3=True, **_place(engine))
+    return pw.MySQLDatabase(name, **_place(engine))
+
+
+def _place(engine: str) -> dict[str, Any]:
+    parts = urlsplit(SERVERS[engine])
+    return {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password or ""}
 
 
 if __name__ == "__main__":

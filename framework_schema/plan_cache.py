@@ -121,13 +121,17 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Proven:
-    """A run that two databases agreed on; ``before`` and ``after`` are the migrations applied then."""
+    """A run that two databases agreed on; ``before`` and ``after`` are the migrations applied then.
+
+    ``can_fold`` is False when what was folded led to another schema once.
+    """
 
     steps: tuple[Recorded, ...]
     stretches: tuple[Stretch, ...]
     report: Report
     before: tuple[Migration, ...]
     after: tuple[Migration, ...]
+    can_fold: bool = True
 
     @property
     def has_backup(self) -> bool:
@@ -193,7 +197,6 @@ class _Group:
     proven: Proven | None = None
     doubts: int = 0
     is_folded: bool = False
-    can_fold: bool = True
 
     @property
     def is_hopeless(self) -> bool:
@@ -214,7 +217,7 @@ class PlanCache:
             group = self._groups.get(key)
             if group is None or group.proven is None or group.is_hopeless:
                 return None
-            if group.can_fold and not group.is_folded:
+            if group.proven.can_fold and not group.is_folded:
                 stretches = tuple(stretch.folded for stretch in group.proven.stretches)
                 group.proven, group.is_folded = replace(group.proven, stretches=stretches), True
             return group.proven
@@ -253,8 +256,7 @@ class PlanCache:
             if isinstance(doubt, AnotherSchema) and group.is_folded and group.proven is not None:
                 first = group.proven.stretches[0].before
                 stretches = _stretches(group.proven.steps, first, group.proven.after)
-                group.proven = replace(group.proven, stretches=stretches)
-                group.is_folded = group.can_fold = False
+                group.proven, group.is_folded = replace(group.proven, stretches=stretches, can_fold=False), False
             else:
                 group.doubts += 1
 

@@ -12,10 +12,11 @@ is what the next run is made for:
 
 - Statements of operations, which look before they act, are no news to a script
   that runs again. So they are sent as they are, and the step is recorded.
-- Steps that do nothing but add (a table, a column, an index) are recorded
-  together behind the last of them: each finds all of its effect there when it
-  runs again, whatever those behind it added. Before a step that changes or
-  takes away, those before it are on record.
+- Steps that do nothing but add (a table, a column, an index) are done together,
+  in fewer statements (see ``server_folding``), and recorded behind the last of
+  them: each finds all of its effect there when it runs again, whatever those
+  behind it added. Before a step that changes or takes away, those before it are
+  on record.
 - A step with statements of the script's own goes through the journal like the
   script itself: the same statements in the same order, marked as they were.
 
@@ -38,9 +39,20 @@ from framework_schema.errors import Hindered
 from framework_schema.history import History
 from framework_schema.migration import Migration
 from framework_schema.mysql import Journal
-from framework_schema.plan_cache import ALIGN, PREPARE, Align, Doubt, Proven, Recorded, Script, schema_of
+from framework_schema.plan_cache import (
+    ALIGN,
+    PREPARE,
+    Align,
+    AnotherSchema,
+    Doubt,
+    Proven,
+    Recorded,
+    Script,
+    schema_of,
+)
 from framework_schema.postgres import RunTransaction
 from framework_schema.report import Outcome, StepResult
+from framework_schema.server_folding import gathered
 from framework_schema.watched import Statement
 
 ADDS = re.compile(
@@ -108,7 +120,8 @@ class Repetition(ABC):
 
     def compare(self, step: Recorded) -> None:
         """Compare the schema with the one there was after this step."""
-        self.require(schema_of(self.database) == step.schema, f"another schema after {step.key}")
+        if schema_of(self.database) != step.schema:
+            raise AnotherSchema(f"another schema after {step.key}")
 
     @staticmethod
     def require(is_so: bool, otherwise: str) -> None:
@@ -188,24 +201,18 @@ class OnMariadb(Repetition):
     """Statement by statement, and recorded as the module's text says."""
 
     def run(self) -> tuple[StepResult, ...]:
-        """Keep all that is done: it stands, and is put on record even when the next step goes wrong."""
+        """Keep all that is done: it stands, and is on record even when the next step goes wrong."""
         self.standing = self.done
-        self._unrecorded: list[Recorded] = []
-        try:
-            return super().run()
-        except Doubt:
-            with suppress(pw.DatabaseError, pw.InterfaceError):
-                self._record()
-            raise
+        self._adding: list[Recorded] = []
+        return super().run()
 
     def again(self, step: Recorded, statements: tuple[Statement, ...]) -> None:
         """Repeat a step in the way that is as safe as its script."""
         converges = all(statement.converges or statement.asks for statement in statements)
         if converges and all(statement.asks or ADDS.match(statement.sql) for statement in statements):
-            self._play(statements)
-            self._unrecorded.append(step)
+            self._adding.append(step)
             return
-        self._record()
+        self._add()
         if converges or step.key == PREPARE:
             self._play(statements)
         else:
@@ -215,13 +222,13 @@ class OnMariadb(Repetition):
 
     def live(self, step: Recorded) -> None:
         """Run the script when what was before it is on record."""
-        self._record()
+        self._add()
         self.run_script(step)
         self.compare(step)
 
     def end(self, step: Recorded) -> None:
-        """Record what is left, then compare."""
-        self._record()
+        """Do what is left, then compare."""
+        self._add()
         self.compare(step)
 
     def _play(self, statements: Iterable[Statement]) -> None:
@@ -240,9 +247,22 @@ class OnMariadb(Repetition):
         if statement.rows is not None:
             self.require(cursor.rowcount == statement.rows, f"another number of rows: {statement.sql}")
 
-    def _record(self) -> None:
-        """Write rows and events in one transaction."""
-        steps, self._unrecorded = self._unrecorded, []
+    def _add(self) -> None:
+        """Do the steps that only add; rows and events of those that were done are written in one transaction."""
+        steps, self._adding = self._adding, []
+        statements = [step.statements or () for step in steps]
+        number = 0
+        try:
+            for part in gathered(statements) if self.proven.can_fold else statements:
+                self._play(part)
+                number += 1
+        except (Doubt, pw.DatabaseError, pw.InterfaceError):
+            with suppress(pw.DatabaseError, pw.InterfaceError):
+                self._record_added(steps[:number])
+            raise
+        self._record_added(steps)
+
+    def _record_added(self, steps: list[Recorded]) -> None:
         if any(step.outcome is not None for step in steps):
             with self.database.atomic():
                 self.record(steps)

@@ -1,9 +1,11 @@
 """What was proven on two databases of a server is repeated on the others, and what cannot be proven never is."""
 
+import itertools
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from textwrap import dedent
 
+import pymysql
 import pytest
 import servers
 from conftest import Engine
@@ -351,6 +353,76 @@ def test_another_schema_in_the_end_goes_the_slow_way(run, cache, monkeypatch):
     assert [event for event in events(found[2]) if event[0] == "applied"] == [
         event for event in events(found[0]) if event[0] == "applied"
     ]
+
+
+GROWING = {
+    "001_item": script(ITEM),
+    "002_x": creates("other"),
+    "003_x": MORE,
+    "004_x": script("migrator.add_index('item', 'more', unique=True)"),
+    "005_x": script("migrator.rename_field('item', 'more', 'most')"),
+    "006_x": creates("last"),
+    "007_x": script("migrator.add_fields('last', size=pw.IntegerField(default=3))"),
+}
+
+
+@pytest.mark.parametrize("engine_name", ["mariadb"], indirect=True)
+def test_what_was_gathered_wrongly_is_not_gathered_again(members, folder, cache, monkeypatch):
+    real, asked = server_plan.gathered, []
+
+    def less(steps):
+        asked.extend([steps] if steps else [])
+        return [[] if "`other`" in str(part) else part for part in real(steps)]
+
+    monkeypatch.setattr(server_plan, "gathered", less)
+    found = members(5)
+
+    report = fleet.migrate_fleet([e.url for e in found], [folder(GROWING)], jobs=1, config=ON)
+
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert len(asked) == 2, "two stretches of the one database that it was tried on"
+    assert cache.repeated == 2
+    for engine in found:
+        assert schema(engine) == schema(found[0])
+        assert history(engine) == history(found[0])
+
+
+@pytest.mark.parametrize("engine_name", ["mariadb"], indirect=True)
+def test_a_repeated_plan_that_ends_at_any_statement_is_finished_by_the_scripts(members, folder, cache, monkeypatch):
+    """As when the process was killed; what else can be killed, and how PostgreSQL takes it, is in ``test_kills``."""
+    source, connection = folder(GROWING), pymysql.connections.Connection
+    whole = members(2)
+    fleet.migrate_fleet([e.url for e in whole], [source], jobs=1, config=ON)
+    real, left = connection.query, [1000]
+
+    def query(self, sql, *args, **kwargs):
+        left[0] -= 1
+        if left[0] < 0:
+            self._force_close()
+            raise Killed
+        return real(self, sql, *args, **kwargs)
+
+    monkeypatch.setattr(connection, "query", query)
+    killed = 0
+    for lives in itertools.count(8, 3):
+        (engine,) = members(1)
+        left[0] = lives
+        with suppress(Killed):
+            fleet.migrate_fleet([engine.url], [source], jobs=1, config=ON)
+        left[0] = 1000
+        if cache.repeated:
+            break
+        killed += 1
+
+        Runner(engine.url, [source], config=OFF).migrate()
+
+        assert schema(engine) == schema(whole[0])
+        assert history(engine) == history(whole[0])
+    assert killed > 8
+
+
+class Killed(BaseException):
+    """The end of a process."""
 
 
 def test_a_group_that_keeps_going_wrong_is_given_up(run, cache, monkeypatch):
