@@ -21,7 +21,7 @@ from framework_schema.databases import hide_password
 from framework_schema.dialects import Hindrance, unbound
 from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
 from framework_schema.expected import call, describe, orm_of
-from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event
+from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.looking import Found, Looker, Orphaned, since
 from framework_schema.migration import Migration
 from framework_schema.order import Order
@@ -129,12 +129,13 @@ class Applier(Looker):
             self._recording = None if done else self._begin_recording(database, order, found)
             self._examine(database, whole=self._needs_all(order, found))
             self._back_up(database, found, order)
-            found = self._prepare(database, found)
+            history = self._history(database, found.live)
+            found = self._prepare(database, found, history)
             steps = self._plan(found, order.to).without(step.key for step in done)
             before = self.dialect.violations(database)
             self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
-                return self._finish(database, found, order, tuple(done), before)
+                return self._finish(database, found, order, tuple(done), before, history)
         with self.dialect.alone(database, self.target.name):
             found = self.read(database)
             self._refuse_early(found, order, (steps.alone.key,))
@@ -153,9 +154,8 @@ class Applier(Looker):
         is_sealable = all(migration.atomic for migration in found.status.pending)
         return order.strict or order.repair or self.config.integrity == "always" or not is_sealable
 
-    def _prepare(self, database: pw.Database, found: Found) -> Found:
+    def _prepare(self, database: pw.Database, found: Found, history: History) -> Found:
         """Make the history's tables, take over peewee_migrate's record."""
-        history = self._history(database, found.live)
         with self._watched(database, PREPARE):
             history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE) if PEEWEE_MIGRATE_TABLE in found.live.tables else frozenset()
@@ -262,9 +262,9 @@ class Applier(Looker):
         order: Order,
         steps: tuple[StepResult, ...],
         before: Counter[Violation],
+        history: History,
     ) -> Report:
         """Make what is missing all the same, prove that nothing was orphaned, and leave the mark."""
-        history = self._history(database)
         status = compare(found.known.migrations, history.applied(), found.known.sources)
         expected = self.expected(status.applied, order.strict)
         alignment = Alignment()

@@ -181,7 +181,8 @@ def _of_path(path: Path, create: bool, timeout: float) -> Target:
     if "\0" in name:
         raise ConfigError(f"{name!r} is no name for a file. Nothing was opened.")
     try:
-        is_folder, is_there, has_folder = path.is_dir(), path.exists(), path.absolute().parent.is_dir()
+        is_there = path.exists()
+        is_folder, has_folder = is_there and path.is_dir(), is_there or path.absolute().parent.is_dir()
     except OSError as error:
         problem = f"the file cannot be reached ({error.strerror})"
         raise Unreadable(name, problem, "Check the name, and that this user may enter its folders.") from error

@@ -442,4 +442,4 @@ def _circumstances(now: str) -> tuple[Any, ...]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "seconds")

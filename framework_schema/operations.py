@@ -193,22 +193,23 @@ class SqliteOperations(Operations):
         table, column = live.name, field.column_name
         definition = self._definition(field)
         parsed = ddl.parse_column(definition)
-        is_empty = bool(align.empty_tables(self.database, [table]))
         value = field.db_value(field.default() if callable(field.default) else field.default)
         is_varying = callable(field.default)
-        if value is not None and parsed.default is None and not is_varying and not is_empty:
+        is_plain = field.null and value is None and parsed.default is None
+        rows_need_it = not is_plain and not align.empty_tables(self.database, [table])
+        if value is not None and parsed.default is None and not is_varying and rows_need_it:
             definition = ddl.with_default(definition, _literal(value))
             parsed = ddl.parse_column(definition)
         if value is None and not field.null and not allow_not_null and parsed.default is None:
             raise ValueError(f"{table}.{column} is NOT NULL and has no default; give it one, or allow_not_null=True")
-        needs_fill = not is_empty and parsed.default is not None and not align.is_constant(parsed.default)
-        late = (not field.null and parsed.default is None and not is_empty) or (needs_fill and not field.null)
+        needs_fill = rows_need_it and parsed.default is not None and not align.is_constant(parsed.default)
+        late = (not field.null and parsed.default is None and rows_need_it) or (needs_fill and not field.null)
         if late or parsed.unique:
             definition = ddl.with_not_null(definition, False)
         if needs_fill:
             definition = ddl.with_default(definition, None)
         self._run(f"ALTER TABLE {ddl.quote(table)} ADD COLUMN {definition}", f"column {table}.{column}")
-        if value is not None and not is_empty and (is_varying or needs_fill):
+        if value is not None and rows_need_it and (is_varying or needs_fill):
             self._fill(table, column, value)
         if needs_fill and value is None and parsed.default is not None:
             self.database.execute_sql(f"UPDATE {ddl.quote(table)} SET {ddl.quote(column)} = {parsed.default}")

@@ -134,13 +134,14 @@ class ServerOperations(Operations):
         Where DDL commits, a kill in between leaves a column without its
         values. So the first statement is put on record, see ``_was_begun``.
         """
-        is_empty = self._is_empty(live.name)
-        if not (is_empty or allow_not_null or _value(field) is not None) and _is_late(field):
+        is_late, is_filled = _is_late(field), _value(field) is not None
+        is_empty = (is_late or is_filled) and self._is_empty(live.name)
+        if is_late and not (is_empty or allow_not_null or is_filled):
             raise ValueError(
                 f"{live.name}.{field.column_name} is NOT NULL and has no default; give it one, or allow_not_null=True"
             )
-        statement = self._adding(live, field, late=_is_late(field) and not is_empty)
-        if is_empty or _value(field) is None:
+        statement = self._adding(live, field, late=is_late and not is_empty)
+        if is_empty or not is_filled:
             self._run(statement, of=live.name)
             self.note(f"column {live.name}.{field.column_name}")
         else:

@@ -190,13 +190,13 @@ def touches_rows(action: int, first: str | None, second: str | None, third: str 
 @contextmanager
 def _turn(database: pw.Database, name: str, lock: SideLock | None) -> Iterator[None]:
     """Have the write lock at a moment when no script runs alone; while one does, the app's writers are let through."""
-    end = time.monotonic() + _sqlite(database).pragma("busy_timeout") / 1000
+    started = time.monotonic()
     while True:
         with database.atomic("IMMEDIATE"):
             if lock is None or not lock.is_held():
                 yield
                 return
-        if time.monotonic() >= end:
+        if time.monotonic() >= started + _sqlite(database).pragma("busy_timeout") / 1000:
             raise Locked(
                 name,
                 "another process runs a script with `atomic = False` on it and did not finish in time",

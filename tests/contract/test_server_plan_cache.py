@@ -270,12 +270,20 @@ def test_what_depends_on_a_table_being_empty_goes_the_slow_way(run, cache):
         if number == 2:
             engine.sql("DELETE FROM item")
 
-    found, report = run([creates("other"), MORE], prepare=prepare)
+    filled = script("migrator.add_fields('item', more=pw.CharField(max_length=40, default='x'))")
+    found, report = run([creates("other"), filled], prepare=prepare)
 
     assert [member.state for member in report.reports] == [State.MIGRATED] * 3
     assert cache.repeated == 0
     assert schema(found[2]) == schema(found[0])
     assert len({tuple(member.applied) for member in report.reports}) == 1
+
+
+def test_a_column_that_may_be_null_does_not_depend_on_a_table_being_empty(run, cache):
+    found, _ = run([MORE], prepare=lambda number, engine: number == 2 and engine.sql("DELETE FROM item"))
+
+    assert cache.repeated == 1
+    assert schema(found[2]) == schema(found[0])
 
 
 def test_another_number_of_rows_goes_the_slow_way_when_the_script_looks_at_it(run, cache):
