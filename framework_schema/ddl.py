@@ -503,6 +503,7 @@ def parse_table(sql: str) -> TableDef:
     return _statement(sql).table
 
 
+@lru_cache(maxsize=512)
 def parse_column(definition: str) -> ColumnDef:
     """Return what one column definition says."""
     column = _column(definition).column

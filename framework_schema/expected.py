@@ -99,7 +99,7 @@ def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[t
     from framework_schema.migrator import ConvergingMigrator, LazyOrm
     from framework_schema.operations import NoOperations
 
-    silent = type("Silent", (_Silent, kind), {})(None)
+    silent = _silent(kind)(None)  # type: ignore[arg-type]  # mypy asks its instances to be hashable, not the class
     orm = LazyOrm(lambda: iter(()), lambda name: None)
     for migration in applied:
         if migration.style is Style.PEEWEE:
@@ -109,6 +109,12 @@ def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[t
             except (Exception, SystemExit):
                 continue
     return list(orm)
+
+
+@lru_cache(maxsize=16)
+def _silent(kind: type[pw.Database]) -> Any:
+    """Return the kind of database that answers nothing; a class takes longer to make than to use."""
+    return type("Silent", (_Silent, kind), {})
 
 
 class _Silent:
