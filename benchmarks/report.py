@@ -46,8 +46,9 @@ def circumstances() -> dict[str, Any]:
 def table(figures: dict[str, Any]) -> str:
     """Return all results as Markdown: a row a contender, a column a workload, ratios to its floor, mostly F."""
     compared = [s for s in figures["series"] if s["floor"] in s["results"]]
-    parts = [_ratios([s for s in compared if s["floor"] == FLOOR and "rows" not in s["name"]])]
-    parts.append(_ratios([s for s in compared if "rows" in s["name"]]))
+    apart = ("rows", "fleet on")
+    parts = [_ratios([s for s in compared if s["floor"] == FLOOR and not any(name in s["name"] for name in apart)])]
+    parts += [_ratios([s for s in compared if name in s["name"]]) for name in apart]
     parts.append(_ratios([s for s in compared if s["floor"] != FLOOR]))
     parts += [_plain(s) for s in figures["series"] if s not in compared]
     parts += [_waits(figures), _requests(figures), _wrong(figures)]
@@ -118,7 +119,9 @@ def _told(figures: dict[str, Any]) -> str:
 def _ratios(series: list[dict[str, Any]]) -> str:
     if not series:
         return ""
-    names = [name for name in PLACES if any(name in s["results"] for s in series)]
+    names = [
+        name for name in dict.fromkeys((*PLACES, *series[0]["results"])) if any(name in s["results"] for s in series)
+    ]
     lines = [_row("", *(s["name"] for s in series)), _row("---", *("---:" for _ in series))]
     for name in names:
         cells = []

@@ -40,6 +40,7 @@ from framework_schema.sources import (
     chosen,
     collect,
     fingerprint,
+    read_once,
     restrict,
 )
 from framework_schema.status import Status, compare
@@ -103,12 +104,16 @@ class Looker:
     @cached_property
     def known(self) -> Collection:
         """All scripts of all sources; read and parsed once."""
-        return collect(self.sources)
+        return collect(self._readings)
 
     @cached_property
     def fingerprint(self) -> str | None:
-        """What all scripts hash to, byte for byte; read once, as they are."""
-        return fingerprint(self.sources)
+        """What all scripts hash to, byte for byte, as they were read for ``known``."""
+        return fingerprint(self._readings)
+
+    @cached_property
+    def _readings(self) -> tuple[Source, ...]:
+        return tuple(map(read_once, self.sources))
 
     def status(self) -> Report:
         """Return how the database stands, as a report in which nothing was done."""

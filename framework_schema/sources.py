@@ -82,9 +82,13 @@ class Folder:
 
     def read(self) -> Scripts:
         """Read every script of the folders, the one in the last folder where several have it."""
+        return self.scripts(self.files())
+
+    def scripts(self, files: Iterable[Migration]) -> Scripts:
+        """Choose from files that were read."""
         found: dict[str, Migration] = {}
         notes: list[str] = []
-        for migration in self.files():
+        for migration in files:
             older = found.get(migration.name)
             if older is not None:
                 notes.append(f"{migration.name}.py: {migration.path} is used, {older.path} is passed over")
@@ -138,7 +142,11 @@ class Package:
 
     def read(self) -> Scripts:
         """Read every script of the package; a package without any is an error."""
-        scripts = _usable(self.files(), [])
+        return self.scripts(self.files())
+
+    def scripts(self, files: Iterable[Migration]) -> Scripts:
+        """Choose from files that were read."""
+        scripts = _usable(files, [])
         if not scripts.migrations:
             raise SourceError(
                 self.name,
@@ -146,6 +154,41 @@ class Package:
                 "Its wheel was probably built without them; build it with the scripts as package files.",
             )
         return scripts
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A source whose files are read once, so that their hash and what they say are of the same bytes."""
+
+    of: Folder | Package
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        return self.of.depends_on
+
+    @cached_property
+    def _found(self) -> tuple[tuple[str, str, bytes], ...]:
+        return tuple(self.of.contents())
+
+    def contents(self) -> Iterable[tuple[str, str, bytes]]:
+        return self._found
+
+    def files(self) -> Iterator[Migration]:
+        return (_migration(self.name, *file) for file in self._found)
+
+    def read(self) -> Scripts:
+        return self.of.scripts(self.files())
+
+
+def read_once(source: Source) -> Source:
+    """Return a source like this one whose files are read when first asked for; one of another kind as it is."""
+    if isinstance(source, Folder | Package) and type(source).__module__ == __name__:
+        return _Reading(source)
+    return source
 
 
 @dataclass(frozen=True)
@@ -275,7 +318,7 @@ def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
 
 def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
     """Read the files of a source; of our own kinds without making anything of them."""
-    if not isinstance(source, Folder | Package):
+    if not isinstance(source, Folder | Package | _Reading):
         return ((file.name, file.content) for file in source.files())
     return ((name, content) for name, _, content in source.contents())
 

@@ -351,3 +351,30 @@ def test_the_fingerprint_follows_every_byte_name_and_order(folder):
 def test_what_cannot_be_read_has_no_fingerprint(tmp_path, folder):
     assert fingerprint([folder({"001_x": script()}), Folder(tmp_path / "gone", "b")]) is None
     assert fingerprint([Package("plug_gone", "plug_gone.migrations")]) is None
+
+
+@pytest.mark.parametrize("first", ["fingerprint", "known"])
+def test_a_runner_hashes_the_very_bytes_that_it_runs(tmp_path, folder, first):
+    source = folder({"001_x": script("pass")})
+    before = fingerprint([source])
+    runner = Runner(tmp_path / "a.db", [source])
+    getattr(runner, first)
+
+    folder({"001_x": script("changed")})
+
+    assert runner.fingerprint == before
+    assert [b"changed" in migration.content for migration in runner.known.migrations] == [False]
+    assert fingerprint([source]) != before
+    assert b"changed" in Runner(tmp_path / "a.db", [source]).known.migrations[0].content
+
+
+def test_a_folder_of_an_author_s_own_kind_is_asked_as_ever(tmp_path, folder):
+    class Own(Folder):
+        def read(self):
+            return Scripts(super().read().migrations[:1], ("mine",))
+
+    source = folder({"001_x": script("pass"), "002_y": script("pass")})
+
+    known = Runner(tmp_path / "a.db", [Own(source.path)]).known
+
+    assert ([m.name for m in known.migrations], known.notes) == (["001_x"], ("mine",))
