@@ -340,13 +340,15 @@ class Applier(Looker):
 
     def _back_up(self, database: pw.Database, found: Found, order: Order) -> None:
         """Copy the database where the config or what is about to happen asks for it; once a run."""
+        if order.backup == "never" or not found.live.tables:
+            return
         steps = self._plan(found, order.to).steps
 
         def rebuilds() -> bool:
             expected = self.expected(found.known.migrations, True)
             return order.strict and would_rebuild(database, found.drift, expected, found.live, repair=order.repair)
 
-        if found.live.tables and is_due(order.backup, self.target.engine, steps, rebuilds):
+        if is_due(order.backup, self.target.engine, steps, rebuilds):
             if not self._examined:  # so that it is the database that is called damaged, and not its copy
                 self._examine(database, whole=True)
             self._make_backup(order.backup)
