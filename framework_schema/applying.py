@@ -25,7 +25,7 @@ from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.looking import Found, Looker, Orphaned, since
 from framework_schema.migration import Migration
 from framework_schema.order import Order
-from framework_schema.plan import is_blocked
+from framework_schema.plan import Plan, is_blocked
 from framework_schema.plan_cache import ALIGN, PREPARE, Recording, key_of
 from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
@@ -128,7 +128,7 @@ class Applier(Looker):
                     return self._current(found)
             self._recording = None if done else self._begin_recording(database, order, found)
             self._examine(database, whole=self._needs_all(order, found))
-            self._back_up(database, found, order)
+            self._back_up(database, found, order, self._plan(found, order.to))
             history = self._history(database, found.live)
             found = self._prepare(database, found, history)
             steps = self._plan(found, order.to).without(step.key for step in done)
@@ -338,17 +338,14 @@ class Applier(Looker):
     def _backup_policy(self, wanted: bool | None) -> str:
         return self.config.backup if wanted is None else ("always" if wanted else "never")
 
-    def _back_up(self, database: pw.Database, found: Found, order: Order) -> None:
+    def _back_up(self, database: pw.Database, found: Found, order: Order, plan: Plan) -> None:
         """Copy the database where the config or what is about to happen asks for it; once a run."""
-        if order.backup == "never" or not found.live.tables:
-            return
-        steps = self._plan(found, order.to).steps
 
         def rebuilds() -> bool:
             expected = self.expected(found.known.migrations, True)
             return order.strict and would_rebuild(database, found.drift, expected, found.live, repair=order.repair)
 
-        if is_due(order.backup, self.target.engine, steps, rebuilds):
+        if found.live.tables and is_due(order.backup, self.target.engine, plan.steps, rebuilds):
             if not self._examined:  # so that it is the database that is called damaged, and not its copy
                 self._examine(database, whole=True)
             self._make_backup(order.backup)

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import util
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from framework_schema import marks, plugins
 from framework_schema.errors import SourceError
@@ -186,9 +186,12 @@ class _Reading:
 
 def read_once(source: Source) -> Source:
     """Return a source like this one whose files are read when first asked for; one of another kind as it is."""
-    if isinstance(source, Folder | Package) and type(source).__module__ == __name__:
-        return _Reading(source)
-    return source
+    return _Reading(source) if _is_ours(source) else source
+
+
+def _is_ours(source: Source) -> TypeGuard[Folder | Package]:
+    """Tell our own kinds from those of an author, who may derive from them and have files of another origin."""
+    return isinstance(source, Folder | Package) and type(source).__module__ == __name__
 
 
 @dataclass(frozen=True)
@@ -318,9 +321,9 @@ def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
 
 def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
     """Read the files of a source; of our own kinds without making anything of them."""
-    if not isinstance(source, Folder | Package | _Reading):
-        return ((file.name, file.content) for file in source.files())
-    return ((name, content) for name, _, content in source.contents())
+    if isinstance(source, _Reading) or _is_ours(source):
+        return ((name, content) for name, _, content in source.contents())
+    return ((file.name, file.content) for file in source.files())
 
 
 def _read_in(folder: Path, source: str) -> Iterator[tuple[str, str, bytes]]:
