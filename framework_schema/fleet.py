@@ -31,7 +31,18 @@ from framework_schema.plan_cache import PlanCache
 from framework_schema.rehearsal import Way, look, rehearse, way_to_read
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
-from framework_schema.sources import APP, FRAMEWORK, Collection, Folder, Source, chosen, collect, fingerprint, installed
+from framework_schema.sources import (
+    APP,
+    FRAMEWORK,
+    Collection,
+    Folder,
+    Source,
+    chosen,
+    collect,
+    fingerprint,
+    installed,
+    read_once,
+)
 from framework_schema.watched import watched
 from framework_schema.wording import say, trace
 
@@ -433,13 +444,19 @@ def _with_plugins(task: Task) -> tuple[Source, ...]:
 @lru_cache(maxsize=4)
 def _collected(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> Collection:
     """Load the scripts, once a process and run."""
-    return collect(chosen(sources, names))
+    return collect(_readings(sources, names, run))
 
 
 @lru_cache(maxsize=4)
 def _fingerprint(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> str | None:
     """Hash the scripts, once a process and run."""
-    return fingerprint(chosen(sources, names))
+    return fingerprint(_readings(sources, names, run))
+
+
+@lru_cache(maxsize=4)
+def _readings(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> tuple[Source, ...]:
+    """Let both have the very same bytes."""
+    return tuple(map(read_once, chosen(sources, names)))
 
 
 @lru_cache(maxsize=2)

@@ -174,7 +174,11 @@ class Looker:
         connection = self.target.opened_plainly()
         if connection is None:
             return None
-        report = self._marked_current(lambda: marks.see(connection.execute, self.config.table), order, started)
+        try:
+            report = self._marked_current(lambda: marks.see(connection.execute, self.config.table), order, started)
+        except BaseException:  # a source of an author's own kind, for one
+            connection.close()
+            raise
         if report is None:
             return connection
         connection.close()
