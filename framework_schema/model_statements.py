@@ -53,14 +53,11 @@ def creates_usually(model: type[pw.Model]) -> bool:
 
 
 def noted(model: type[pw.Model]) -> Statements:
-    """Let Peewee write the statements, and run none."""
+    """Let Peewee write the statements, and run none; the model, which others may be using, stays as it is."""
     meta: Any = model._meta
-    real, notes = meta.database, _Noting(":memory:")
-    try:
-        meta.set_database(notes)
-        model.create_table(safe=False)
-    finally:
-        meta.set_database(real)
+    manager: Any = type(vars(model)["_schema"])
+    notes = _Noting(":memory:")
+    manager(model, notes).create_all(False, **({"temporary": True} if meta.temporary else {}))
     return tuple(notes.statements)
 
 

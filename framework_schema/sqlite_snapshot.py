@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +42,24 @@ def of_database(database: pw.SqliteDatabase, *, structural: bool = False, table:
     form, CHECKs, foreign keys, collations and the rest, which on SQLite stand
     only in the text of the statements.
     """
+    with _at_one_moment(database):
+        return _read(database, structural, table)
+
+
+@contextmanager
+def _at_one_moment(database: pw.SqliteDatabase) -> Iterator[None]:
+    """Read texts and tables of one state: else what another process changed in between is remembered wrongly."""
+    if database.connection().in_transaction:
+        yield
+        return
+    database.execute_sql("BEGIN")
+    try:
+        yield
+    finally:
+        database.execute_sql("ROLLBACK")
+
+
+def _read(database: pw.SqliteDatabase, structural: bool, table: str | None) -> Snapshot:
     where, params = ("", ()) if table is None else (" WHERE tbl_name = ? COLLATE NOCASE", (table,))
     master = database.execute_sql(f"SELECT type, name, tbl_name, sql FROM sqlite_master{where}", params).fetchall()
     of_table: dict[str, list[tuple[str, str, str | None]]] = defaultdict(list)
