@@ -250,3 +250,16 @@ def test_the_memory_is_bounded(monkeypatch):
         model_statements.creating(model_of(f"bounded{number}", name=pw.TextField()))
 
     assert len(model_statements._known) <= 3
+
+
+def test_a_model_stays_bound_while_its_statements_are_written():
+    class Bound(pw.Model):
+        class Meta:
+            database = pw.SqliteDatabase(":memory:")
+
+    seen = []
+    database = Bound._meta.database
+    Bound._meta.set_database = lambda *asked: seen.append(asked)
+
+    assert noted(Bound)
+    assert (seen, Bound._meta.database) == ([], database)

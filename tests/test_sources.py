@@ -378,3 +378,19 @@ def test_a_folder_of_an_author_s_own_kind_is_asked_as_ever(tmp_path, folder):
     known = Runner(tmp_path / "a.db", [Own(source.path)]).known
 
     assert ([m.name for m in known.migrations], known.notes) == (["001_x"], ("mine",))
+
+
+def test_what_an_author_s_own_kind_of_folder_adds_is_hashed(tmp_path, folder):
+    class Own(Folder):
+        def files(self):
+            yield from super().files()
+            yield from more
+
+    source = Own(folder({"001_x": script("pass")}).path)
+    more: list[Migration] = []
+    before = fingerprint([source])
+
+    more.append(Migration("app", "002_y", script("pass").encode(), tmp_path / "002_y.py"))
+
+    assert fingerprint([source]) != before
+    assert Runner(tmp_path / "a.db", [source]).fingerprint == fingerprint([source])

@@ -101,3 +101,27 @@ def test_the_memory_has_an_end(database: pw.SqliteDatabase, monkeypatch: pytest.
         assert set(of_database(database).tables) == {f"t{number}"}
         database.execute_sql(f"DROP TABLE t{number}")
     assert len(sqlite_snapshot._known) <= 6
+
+
+def test_a_table_that_another_connection_alters_meanwhile_is_read_of_one_state(tmp_path):
+    class Raced(pw.SqliteDatabase):
+        def execute_sql(self, sql, params=None):
+            if "pragma" in sql and not tried:
+                tried.append(sql)
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.execute('ALTER TABLE "raced" ADD COLUMN late TEXT')
+            return super().execute_sql(sql, params)
+
+    tried = []
+    other = sqlite3.connect(tmp_path / "a.db", timeout=0, isolation_level=None)
+    other.execute('CREATE TABLE "raced" (id INTEGER PRIMARY KEY)')
+    database = Raced(str(tmp_path / "a.db"))
+
+    with database.connection_context():
+        found = of_database(database)
+
+    assert tried
+    assert set(found.tables["raced"].columns) == {"id"}
+    assert not database.in_transaction()
+    other.execute('ALTER TABLE "raced" ADD COLUMN late TEXT')
+    other.close()
