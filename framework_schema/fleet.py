@@ -390,8 +390,7 @@ def _runner(task: Task) -> Runner:
         adopt_foreign=task.adopt_foreign,
         all_plugins=all_plugins,
     )
-    runner.known = _collected(sources, task.config.sources, task.run)
-    runner.fingerprint = _fingerprint(sources, task.config.sources, task.run)
+    runner.known, runner.fingerprint = _scripts(sources, task.config.sources, task.run)
     if task.config.plan_cache and task.command == "migrate":
         runner.plans = _plans(task.run)
         runner.target = replace(runner.target, database=_watched(runner.target.database))
@@ -442,21 +441,12 @@ def _with_plugins(task: Task) -> tuple[Source, ...]:
 
 
 @lru_cache(maxsize=4)
-def _collected(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> Collection:
-    """Load the scripts, once a process and run."""
-    return collect(_readings(sources, names, run))
-
-
-@lru_cache(maxsize=4)
-def _fingerprint(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> str | None:
-    """Hash the scripts, once a process and run."""
-    return fingerprint(_readings(sources, names, run))
-
-
-@lru_cache(maxsize=4)
-def _readings(sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str) -> tuple[Source, ...]:
-    """Let both have the very same bytes."""
-    return tuple(map(read_once, chosen(sources, names)))
+def _scripts(
+    sources: tuple[Source, ...] | None, names: tuple[str, ...] | None, run: str
+) -> tuple[Collection, str | None]:
+    """Load the scripts and hash the very same bytes, once a process and run."""
+    readings = tuple(map(read_once, chosen(sources, names)))
+    return collect(readings), fingerprint(readings)
 
 
 @lru_cache(maxsize=2)

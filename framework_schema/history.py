@@ -135,7 +135,7 @@ class History:
     def __init__(self, database: pw.Database, table: str = TABLE, live: Snapshot | None = None) -> None:
         self.database, self.table = database, table
         self._shape = None if live is None else self._shape_in(live)
-        """The columns of the two tables, where they are known; see ``_columns``."""
+        """The columns of the two tables where they are known, see ``_columns``; no script of a run may change them."""
         self._indexes = frozenset() if live is None else _indexes_of(live, table)
         if hasattr(database, "journal_table"):
             database.journal_table = self.events_table

@@ -171,14 +171,12 @@ class Looker:
 
     def _glanced(self, order: Order, started: float) -> Report | sqlite3.Connection | None:
         """Answer for a file from its mark alone; else return the connection, so that its schema is not parsed again."""
+        if self.fingerprint is None:  # asked before anything is open: a source of an author's own kind may raise
+            return None
         connection = self.target.opened_plainly()
         if connection is None:
             return None
-        try:
-            report = self._marked_current(lambda: marks.see(connection.execute, self.config.table), order, started)
-        except BaseException:  # a source of an author's own kind, for one
-            connection.close()
-            raise
+        report = self._marked_current(lambda: marks.see(connection.execute, self.config.table), order, started)
         if report is None:
             return connection
         connection.close()

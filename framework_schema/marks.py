@@ -28,7 +28,7 @@ def events_of(table: str) -> str:
 
 
 def see(execute: Callable[[str], Any], table: str = TABLE) -> Seen:
-    """Read what a mark is compared with from SQLite, in two small reads; the driver's error when a table is absent.
+    """Read what a mark is compared with: SQLite's schema version, two small reads; the driver's error without a table.
 
     The first statement is not finished before the others: so all read the same
     state, and the lock is taken once (https://www.sqlite.org/lang_transaction.html#implicit_versus_explicit_transactions).

@@ -196,6 +196,7 @@ class SqliteOperations(Operations):
         value = field.db_value(field.default() if callable(field.default) else field.default)
         is_varying = callable(field.default)
         is_plain = field.null and value is None and parsed.default is None
+        # False without rows, and where it does not matter to them: NULL is what they have in a column that may be NULL.
         rows_need_it = not is_plain and not align.empty_tables(self.database, [table])
         if value is not None and parsed.default is None and not is_varying and rows_need_it:
             definition = ddl.with_default(definition, _literal(value))

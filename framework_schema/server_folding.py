@@ -29,7 +29,8 @@ CREATE = re.compile(rf"CREATE TABLE ({NAME}) \({INNER}\)")
 COLUMN = re.compile(
     rf"ALTER TABLE ({NAME}) ADD COLUMN ({NAME} \w[\w ]*(?:\([\d, ]+\))?[\w ]*(?: DEFAULT (?:'[^'\\]*'|-?[\w.]+))?)"
 )
-INDEX = re.compile(rf"CREATE (UNIQUE )?INDEX ({NAME}) ON ({NAME}) (\((?:{NAME}(?:, )?)+\))")
+INDEX = re.compile(rf"CREATE (UNIQUE )?INDEX ({NAME}) ON ({NAME}) (\(.*\))", re.S)
+COLUMNS = re.compile(rf"\((?:{NAME}(?:, )?)+\)")
 ASKED = re.compile(rf"SELECT 1 FROM ({NAME}) LIMIT 1")
 ABOUT = re.compile(NAME)
 
@@ -45,35 +46,45 @@ def gathered(steps: Iterable[Iterable[Statement]]) -> list[list[Statement]]:
         kept: list[Statement] = []
         found.append(kept)
         for statement in statements:
-            table, part = _part(statement)
-            if table in made and part is not None:
-                place, number = made[table]
-                if part:
-                    place[number] = replace(place[number], sql=f"{place[number].sql[:-1]}, {part})")
-                continue
-            if table is None:
-                for name in ABOUT.findall(statement.sql):
-                    made.pop(name, None)
-            elif part is None:
-                made[table] = (kept, len(kept))
+            match _part(statement):
+                case None:
+                    for name in ABOUT.findall(statement.sql):
+                        made.pop(name, None)
+                case table, None:
+                    made[table] = (kept, len(kept))
+                case table, part if table in made:
+                    place, number = made[table]
+                    place[number] = _with(place[number], part)
+                    continue
             kept.append(statement)
     return found
 
 
-def _part(statement: Statement) -> tuple[str | None, str | None]:
-    """Return the table that a statement is about, and what it adds there: nothing if it only asks, None if it is made.
+def _with(made: Statement, part: str | None) -> Statement:
+    """Let a CREATE TABLE make one thing more."""
+    return replace(made, sql=f"{made.sql[:-1]}, {part})") if part else made
 
-    None twice for what is left as it is.
+
+def index_within(statement: str) -> tuple[str, str] | None:
+    """Return the table of a CREATE INDEX, and what of CREATE TABLE makes the same; None for another statement."""
+    found = INDEX.fullmatch(statement)
+    return (found[3], f"{found[1] or ''}INDEX {found[2]} {found[4]}") if found else None
+
+
+def _part(statement: Statement) -> tuple[str, str | None] | None:
+    """Return the table that a statement is about, and what it adds there: None if it makes it, nothing if it only asks.
+
+    None for a statement that is left as it is.
     """
     sql = statement.sql
     if statement.params or "%" in sql:
-        return None, None
+        return None
     if made := CREATE.fullmatch(sql):
         return made[1], None
     if added := COLUMN.fullmatch(sql):
-        return (None, None) if added[2].upper().endswith(" FIRST") else (added[1], added[2])
-    if indexed := INDEX.fullmatch(sql):
-        return indexed[3], f"{indexed[1] or ''}INDEX {indexed[2]} {indexed[4]}"
+        return None if added[2].upper().endswith(" FIRST") else (added[1], added[2])
+    if (indexed := INDEX.fullmatch(sql)) and COLUMNS.fullmatch(indexed[4]):
+        return index_within(sql)
     if (asked := ASKED.fullmatch(sql)) and statement.asks and statement.answer is None:
         return asked[1], ""
-    return None, None
+    return None

@@ -13,6 +13,7 @@ from playhouse.migrate import make_index_name
 from framework_schema.catalog import Catalog
 from framework_schema.operations import Operations
 from framework_schema.server_ddl import Grammar
+from framework_schema.server_folding import index_within
 from framework_schema.server_snapshot import ServerTable
 from framework_schema.snapshot import Column, Table
 
@@ -377,9 +378,9 @@ class ServerOperations(Operations):
 
 def _inline(statement: str) -> str | None:
     """Return the part of CREATE TABLE that makes the same index, None for one that has none."""
-    plain = re.fullmatch(r"CREATE (UNIQUE )?INDEX (`(?:[^`]|``)+`) ON `(?:[^`]|``)+` (\(.*\))", statement, re.S)
-    if plain:
-        return f"{plain[1] or ''}INDEX {plain[2]} {plain[3]}"
+    plain = index_within(statement)
+    if plain is not None:
+        return plain[1]
     partial = re.fullmatch(r"ALTER TABLE `(?:[^`]|``)+` ADD COLUMN (.*), ADD (UNIQUE INDEX .*)", statement, re.S)
     return f"{partial[1]}, {partial[2]}" if partial else None
 

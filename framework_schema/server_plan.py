@@ -251,16 +251,17 @@ class OnMariadb(Repetition):
         """Do the steps that only add; rows and events of those that were done are written in one transaction."""
         steps, self._adding = self._adding, []
         statements = [step.statements or () for step in steps]
-        number = 0
+        parts = gathered(statements) if self.proven.can_fold else statements
+        done: list[Recorded] = []
         try:
-            for part in gathered(statements) if self.proven.can_fold else statements:
+            for step, part in zip(steps, parts, strict=True):
                 self._play(part)
-                number += 1
+                done.append(step)
         except (Doubt, pw.DatabaseError, pw.InterfaceError):
             with suppress(pw.DatabaseError, pw.InterfaceError):
-                self._record_added(steps[:number])
+                self._record_added(done)
             raise
-        self._record_added(steps)
+        self._record_added(done)
 
     def _record_added(self, steps: list[Recorded]) -> None:
         if any(step.outcome is not None for step in steps):

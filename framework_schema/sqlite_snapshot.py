@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -42,21 +42,9 @@ def of_database(database: pw.SqliteDatabase, *, structural: bool = False, table:
     form, CHECKs, foreign keys, collations and the rest, which on SQLite stand
     only in the text of the statements.
     """
-    with _at_one_moment(database):
+    # Texts and tables of one state: else what another process changed in between is remembered wrongly.
+    with nullcontext() if database.connection().in_transaction else database.atomic():
         return _read(database, structural, table)
-
-
-@contextmanager
-def _at_one_moment(database: pw.SqliteDatabase) -> Iterator[None]:
-    """Read texts and tables of one state: else what another process changed in between is remembered wrongly."""
-    if database.connection().in_transaction:
-        yield
-        return
-    database.execute_sql("BEGIN")
-    try:
-        yield
-    finally:
-        database.execute_sql("ROLLBACK")
 
 
 def _read(database: pw.SqliteDatabase, structural: bool, table: str | None) -> Snapshot:

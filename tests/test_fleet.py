@@ -17,12 +17,13 @@ import pytest
 import sqlite_files as files
 from script_texts import creates, script
 
-from framework_schema import migrate_fleet
+from framework_schema import fleet, migrate_fleet
 from framework_schema.config import Config
 from framework_schema.errors import ConfigError
 from framework_schema.fleet import FAILURES, plan_tasks, run, run_member
 from framework_schema.inventory import Member, read_targets
 from framework_schema.report import State
+from framework_schema.runner import Runner
 from framework_schema.sources import Folder
 
 ENTRY = "CREATE TABLE Entry (id INTEGER PRIMARY KEY, title TEXT); INSERT INTO Entry (title) VALUES ('one')"
@@ -440,3 +441,19 @@ def test_a_database_that_another_process_writes_to_is_locked(mode, data, entries
 
     assert states(report) == {"a.db": "locked"}
     assert set(states(migrate_fleet([place], [entries], jobs=1)).values()) == {"migrated"}
+
+
+def test_a_script_that_comes_while_a_fleet_is_read_is_run_by_the_next_one(tmp_path, folder, monkeypatch):
+    source, real = folder({"001_x": creates("one")}), fleet.collect
+
+    def collect(readings):
+        found = real(readings)
+        folder({"001_x": creates("one"), "002_y": creates("two")})
+        return found
+
+    monkeypatch.setattr(fleet, "collect", collect)
+    config = Config(template=False)
+    (first,) = fleet.migrate_fleet([f"sqlite:///{tmp_path / 'a.db'}"], [source], jobs=1, config=config).reports
+    assert first.applied == ["app/001_x"]
+
+    assert Runner(tmp_path / "a.db", [source], config=config).migrate().applied == ["app/002_y"]

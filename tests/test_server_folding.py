@@ -14,6 +14,7 @@ T = "CREATE TABLE `t` (`id` INTEGER NOT NULL PRIMARY KEY, `a` VARCHAR(9) DEFAULT
 U = "CREATE TABLE `u` (`id` INTEGER NOT NULL PRIMARY KEY, `t_id` INTEGER, FOREIGN KEY (`t_id`) REFERENCES `t` (`id`))"
 ADD = "ALTER TABLE `t` ADD COLUMN `b` INTEGER NOT NULL DEFAULT 7"
 INDEX = "CREATE UNIQUE INDEX `t_b` ON `t` (`b`, `a`)"
+PART = "UNIQUE INDEX `t_b` (`b`, `a`))"
 
 
 def texts(*steps):
@@ -79,8 +80,6 @@ def test_a_table_of_another_kind_of_text_stays_as_it_is(made):
 def test_each_step_keeps_its_place():
     assert texts([T], [], [ADD, U], [INDEX]) == [[T[:-1] + ", `b` INTEGER NOT NULL DEFAULT 7, " + PART], [], [U], []]
 
-
-PART = "UNIQUE INDEX `t_b` (`b`, `a`))"
 
 TYPES = st.sampled_from(["INTEGER", "VARCHAR(40)", "DECIMAL(10, 5)", "DATETIME(6)", "BOOL", "TEXT", "BIGINT NOT NULL"])
 DEFAULTS = st.sampled_from(["", "", " DEFAULT 1"])

@@ -1,3 +1,4 @@
+import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +7,7 @@ from textwrap import dedent
 import pytest
 from script_texts import creates, script
 
+from framework_schema.databases import OwnSqlite
 from framework_schema.errors import SourceError
 from framework_schema.migration import Migration
 from framework_schema.report import State
@@ -394,3 +396,26 @@ def test_what_an_author_s_own_kind_of_folder_adds_is_hashed(tmp_path, folder):
 
     assert fingerprint([source]) != before
     assert Runner(tmp_path / "a.db", [source]).fingerprint == fingerprint([source])
+
+
+def test_no_connection_is_left_when_an_author_s_own_source_raises(tmp_path, folder, monkeypatch):
+    @dataclass
+    class Broken:
+        name: str = "broken"
+        depends_on: tuple[str, ...] = ()
+
+        def files(self):
+            raise RuntimeError("no network")
+
+        read = files
+
+    opened = []
+    Runner(tmp_path / "a.db", [folder({"001_x": creates("x")})]).migrate()
+    monkeypatch.setattr(OwnSqlite, "open", lambda self, real=OwnSqlite.open: opened.append(real(self)) or opened[-1])
+
+    with pytest.raises(RuntimeError, match="no network"):
+        Runner(tmp_path / "a.db", [Broken()]).migrate()
+
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
