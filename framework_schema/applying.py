@@ -294,7 +294,7 @@ class Applier(Looker):
         return report
 
     def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
-        mark = marks.made(order.level, self._plugins, self.fingerprint, self._seen(database))
+        mark = marks.made(order.level, self._plugins, self.fingerprint, self._state(database))
         self._history(database).log(Event("verified", key=at, mark=mark))
 
     # Recording for the plan cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,20 +182,28 @@ def _of_path(path: Path, create: bool, timeout: float) -> Target:
     if "\0" in name:
         raise ConfigError(f"{name!r} is no name for a file. Nothing was opened.")
     try:
-        is_there = path.exists()
-        is_folder, has_folder = is_there and path.is_dir(), is_there or path.absolute().parent.is_dir()
+        mode = _mode(path)
+        has_folder = mode is not None or path.absolute().parent.is_dir()
     except OSError as error:
         problem = f"the file cannot be reached ({error.strerror})"
         raise Unreadable(name, problem, "Check the name, and that this user may enter its folders.") from error
-    if is_folder:
+    if mode is not None and stat.S_ISDIR(mode):
         raise Unreadable(
             name, "this is a directory, not a database file", "Name the file, or the folder that holds it."
         )
-    if not create and not is_there:
+    if not create and mode is None:
         raise Unreadable(name, "there is no such file", "Check the name; a new database is made by sqlite:///NAME.")
     if not has_folder:
         raise Unreadable(name, f"there is no folder {path.absolute().parent}", "Create the folder first.")
     return Target(name, f"sqlite:///{name}", "sqlite", _sqlite(path, create, timeout), path)
+
+
+def _mode(path: Path) -> int | None:
+    """Return what ``stat`` says of a file, or None where there is none."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _sqlite(path: Path, create: bool, timeout: float) -> OwnSqlite:

@@ -155,19 +155,25 @@ class Looker:
     def _history(self, database: pw.Database, live: Snapshot | None = None) -> History:
         return History(database, self.config.table, live)
 
-    def _seen(self, database: pw.Database, *, of_ours: bool = False) -> marks.Seen:
+    def _seen(self, database: pw.Database) -> marks.Seen:
         """Read what a mark is compared with: see ``marks.see``.
 
-        With ``of_ours`` a server is asked for the rest only where the mark is
-        of these scripts: its schema's version takes longer than all else.
+        A server is asked for the rest only where the mark is of these scripts:
+        its schema's version takes longer than all else.
         """
         if self.target.engine == "sqlite":
             return marks.see(database.connection().execute, self.config.table)
         history = self._history(database)
         mark, at = history.mark()
-        if of_ours and f":{self.fingerprint}:" not in (mark or ""):
-            return None, None, (), ""
-        return mark, at, history.outcomes(), self.dialect.schema_version(database)
+        if f":{self.fingerprint}:" not in (mark or ""):
+            return None, None, ((), "")
+        return mark, at, self._state(database)
+
+    def _state(self, database: pw.Database) -> marks.State:
+        """Read, in a transaction, what a mark ties the scripts to."""
+        if self.target.engine == "sqlite":
+            return marks.state(database.execute_sql, self.config.table)
+        return self._history(database).outcomes(), self.dialect.schema_version(database)
 
     def _glanced(self, order: Order, started: float) -> Report | sqlite3.Connection | None:
         """Answer for a file from its mark alone; else return the connection, so that its schema is not parsed again."""

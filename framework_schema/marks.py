@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    Seen = tuple[str | None, str | None, Sequence[tuple[Any, ...]], str]
-    """The mark, the newest migration then, the history's rows with whether each succeeded, the schema's version."""
+    State = tuple[Sequence[tuple[Any, ...]], str]
+    """The history's rows with whether each succeeded, the schema's version."""
+    Seen = tuple[str | None, str | None, State]
+    """The mark, the newest migration then, and the state."""
 
 TABLE = "schema_migrations"
 
@@ -35,24 +37,29 @@ def see(execute: Callable[[str], Any], table: str = TABLE) -> Seen:
     """
     schema = execute("PRAGMA schema_version")
     try:
-        rows = execute(f"SELECT migration_name, success FROM {_quoted(table)}").fetchall()
+        rows = _rows(execute, table)
         newest = f"SELECT mark, migration_name FROM {_quoted(events_of(table))} ORDER BY id DESC LIMIT 1"
         mark, at = execute(newest).fetchone() or (None, None)
     finally:
         ((version,),) = schema.fetchall()
-    return mark, at, rows, str(version)
+    return mark, at, (rows, str(version))
 
 
-def made(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> str:
-    """Return the mark to leave on a database as it was seen."""
-    return f"{level}:{plugins}:{_proof(fingerprint, seen)}"
+def state(execute: Callable[[str], Any], table: str = TABLE) -> State:
+    """Read, in a transaction, what a mark ties scripts to."""
+    return _rows(execute, table), str(execute("PRAGMA schema_version").fetchone()[0])
+
+
+def made(level: str, plugins: str, fingerprint: str | None, state: State) -> str:
+    """Return the mark to leave on a database in this state."""
+    return f"{level}:{plugins}:{_proof(fingerprint, state)}"
 
 
 def holds(level: str, plugins: str, fingerprint: str | None, seen: Seen) -> bool:
     """Tell whether nothing has to be done: what was found strictly, or with all plugins, holds for less too."""
     if seen[0] is None or fingerprint is None:
         return False
-    proof = _proof(fingerprint, seen)
+    proof = _proof(fingerprint, seen[2])
     enough = [f"{found}:{those}:{proof}" for found in (level, "strict") for those in (plugins, "all")]
     return seen[0] in enough
 
@@ -67,8 +74,13 @@ def fingerprint(sources: Iterable[tuple[str, tuple[str, ...], Iterable[tuple[str
     return sha256(b"".join(parts)).hexdigest()[:32]
 
 
-def _proof(fingerprint: str | None, seen: Seen) -> str:
-    _, _, rows, version = seen
+def _rows(execute: Callable[[str], Any], table: str) -> Sequence[tuple[Any, ...]]:
+    rows: Sequence[tuple[Any, ...]] = execute(f"SELECT migration_name, success FROM {_quoted(table)}").fetchall()
+    return rows
+
+
+def _proof(fingerprint: str | None, state: State) -> str:
+    rows, version = state
     text = "\0".join([f"{success} {name}" for name, success in rows])
     digest = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
     return f"{fingerprint}:{digest}:{version}"

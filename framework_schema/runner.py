@@ -68,7 +68,7 @@ class Runner(Shortcuts, Undoer):
         with self.target.connected(glanced) as database:
             marked = None
             if glanced is None:
-                marked = self._marked_current(lambda: self._seen(database, of_ours=True), order, started)
+                marked = self._marked_current(lambda: self._seen(database), order, started)
             if marked is None:
                 report = self._repeated(database, order) or self._migrated(database, order)
         return marked or self._ended(report, started)

@@ -286,12 +286,24 @@ def collect(sources: Iterable[Source]) -> Collection:
             read[source.name] = scripts
         except SourceError as error:
             problems.append(Problem(source.name, str(error)))
-    problems += _drop_unmet(read, needs)
-    problems += _drop_cycles(read, needs)
+    paths = tuple(migration.path for scripts in read.values() for migration in scripts.migrations)
+    return _ordered(tuple((name, scripts, needs[name]) for name, scripts in read.items()), tuple(problems), paths)
+
+
+@lru_cache(maxsize=16)
+def _ordered(
+    sources: tuple[tuple[str, Scripts, tuple[str, ...]], ...], unread: tuple[Problem, ...], paths: tuple[Path, ...]
+) -> Collection:
+    """Put scripts in run order, each source's with what it depends on; the same ones of the same files once a process.
+
+    Scripts are equal wherever they lie, so their ``paths`` are asked for beside them.
+    """
+    read = {name: scripts for name, scripts, _ in sources}
+    needs = {name: depends_on for name, _, depends_on in sources}
+    problems = [*unread, *_drop_unmet(read, needs), *_drop_cycles(read, needs)]
     edges = _edges(read, needs)
-    ordered = _sorted(read, edges)
     return Collection(
-        tuple(ordered),
+        tuple(_sorted(read, edges)),
         tuple(read),
         tuple(problems),
         tuple(note for scripts in read.values() for note in scripts.notes),

@@ -306,7 +306,7 @@ def _build(migrations: Sequence[Migration], table: str, fingerprint: str, plugin
             if dialect.violations(database):
                 raise NoTemplate("rows without the row they refer to")
             times = tuple(_times(database, {table, history.events_table}))
-            mark = marks.made("strict", plugins, fingerprint, marks.see(database.execute_sql, table))
+            mark = marks.made("strict", plugins, fingerprint, marks.state(database.execute_sql, table))
             at = migrations[-1].key if migrations else None
             history.log(Event("verified", key=at, mark=mark))
         connection: sqlite3.Connection = database.connection()

@@ -10,11 +10,12 @@ from framework_schema import marks
 from framework_schema.history import History
 from framework_schema.runner import Runner
 
-SEEN = (None, "app/002_b", [("app/001_a", 1), ("app/002_b", 1)], "7")
+ROWS = [("app/001_a", 1), ("app/002_b", 1)]
+STATE = (ROWS, "7")
 
 
-def with_mark(mark, seen=SEEN):
-    return (mark, *seen[1:])
+def with_mark(mark, state=STATE):
+    return (mark, "app/002_b", state)
 
 
 @pytest.mark.parametrize(
@@ -29,26 +30,26 @@ def with_mark(mark, seen=SEEN):
     ],
 )
 def test_what_was_proven_strictly_or_for_all_plugins_holds_for_less(left, asked, holds):
-    mark = marks.made(*left.split(":"), "scripts", SEEN)
+    mark = marks.made(*left.split(":"), "scripts", STATE)
 
     assert marks.holds(*asked.split(":"), "scripts", with_mark(mark)) is holds
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "state",
     [
-        pytest.param((SEEN[1], SEEN[2], "8"), id="schema"),
-        pytest.param((SEEN[1], SEEN[2][:1], "7"), id="a row less"),
-        pytest.param((SEEN[1], [*SEEN[2], ("app/003_c", 1)], "7"), id="a row more"),
-        pytest.param((SEEN[1], [("app/001_a", 1), ("app/002_b", 0)], "7"), id="failed"),
-        pytest.param((SEEN[1], [("app/001_a", 1), ("app/002_b", None)], "7"), id="neither"),
-        pytest.param((SEEN[1], [("app/001_a", 1), (None, 1)], "7"), id="no name"),
+        pytest.param((ROWS, "8"), id="schema"),
+        pytest.param((ROWS[:1], "7"), id="a row less"),
+        pytest.param(([*ROWS, ("app/003_c", 1)], "7"), id="a row more"),
+        pytest.param(([("app/001_a", 1), ("app/002_b", 0)], "7"), id="failed"),
+        pytest.param(([("app/001_a", 1), ("app/002_b", None)], "7"), id="neither"),
+        pytest.param(([("app/001_a", 1), (None, 1)], "7"), id="no name"),
     ],
 )
-def test_what_changed_in_the_database_ends_it(seen):
-    mark = marks.made("strict", "all", "scripts", SEEN)
+def test_what_changed_in_the_database_ends_it(state):
+    mark = marks.made("strict", "all", "scripts", STATE)
 
-    assert not marks.holds("strict", "all", "scripts", (mark, *seen))
+    assert not marks.holds("strict", "all", "scripts", with_mark(mark, state))
 
 
 @pytest.mark.parametrize("mark", [None, "", "strict", "strict:all:", 5, b"strict:all:"])
@@ -58,7 +59,7 @@ def test_what_is_no_mark_never_holds(mark, scripts):
 
 
 def test_scripts_that_cannot_be_read_are_never_the_same():
-    assert not marks.holds("strict", "all", None, with_mark(marks.made("strict", "all", None, SEEN)))
+    assert not marks.holds("strict", "all", None, with_mark(marks.made("strict", "all", None, STATE)))
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_both_reads_see_the_same_state(database, tmp_path):
         return found
 
     assert marks.see(execute) == before
-    assert marks.see(database.execute)[2:] == ([], str(int(before[3]) + 1))
+    assert marks.see(database.execute)[2] == ([], str(int(before[2][1]) + 1))
 
 
 def test_an_absent_table_leaves_no_read_behind(database):
@@ -96,11 +97,12 @@ def test_an_absent_table_leaves_no_read_behind(database):
 
 
 def test_a_history_without_events_keeps_all_its_rows(database):
-    rows = marks.see(database.execute)[2]
+    state = marks.see(database.execute)[2]
     database.execute("DELETE FROM schema_migration_events")
 
-    assert marks.see(database.execute)[:3] == (None, None, rows)
-    assert len(rows) == 1
+    assert marks.see(database.execute) == (None, None, state)
+    assert state == marks.state(database.execute)
+    assert len(state[0]) == 1
 
 
 def test_any_name_of_a_history_is_quoted(database):

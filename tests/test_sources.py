@@ -419,3 +419,13 @@ def test_no_connection_is_left_when_an_author_s_own_source_raises(tmp_path, fold
     for connection in opened:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
+
+
+def test_equal_scripts_of_two_folders_keep_their_places(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "001_a.py").write_text(creates("a"))
+
+    places = [collect([Folder(tmp_path / name, "app")]).migrations[0].path.parent.name for name in ("one", "two")]
+
+    assert places == ["one", "two"]
