@@ -60,8 +60,9 @@ class Confined(OwnPostgres):
         """Be told what a statement did."""
 
     def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
-        """Run a statement so that its failure does not end the transaction."""
-        if sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+        """Run a statement so that its failure, unless it is a look of ours, does not end the transaction."""
+        is_look = self.catalog is not None and self.catalog.is_looking
+        if is_look or sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
             return super().execute_sql(sql, params, *args)
         base: Any = super()
         cursor = base.connection().cursor()

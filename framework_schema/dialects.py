@@ -10,9 +10,9 @@ import enum
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
@@ -107,6 +107,10 @@ class Dialect(ABC):
     @abstractmethod
     def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
         """Read the schema; see ``snapshot.Snapshot``."""
+
+    def keeping(self, database: pw.Database) -> AbstractContextManager[Any]:
+        """Keep in the body, in which nobody else changes them, what is read of the tables, where reading takes long."""
+        return nullcontext()
 
     @abstractmethod
     def operations(self, database: pw.Database) -> Operations:

@@ -42,8 +42,7 @@ def _made(
     migrations: tuple[Migration, ...], table: str, looks: tuple[bool, ...], scratch: Scratch
 ) -> tuple[Snapshot, ...]:
     """Run the scripts in a scratch, and read it once for each look, structural or not."""
-    with scratch.opened() as database:
-        dialect = for_database(database)
+    with scratch.opened() as database, (dialect := for_database(database)).keeping(database):
         History(database, table).ensure_tables()
         orm = orm_of((), database)
         for migration in migrations:

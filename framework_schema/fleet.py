@@ -19,6 +19,7 @@ from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import peewee as pw
@@ -31,6 +32,7 @@ from framework_schema.plan_cache import PlanCache
 from framework_schema.rehearsal import Way, look, rehearse, way_to_read
 from framework_schema.report import Report, State
 from framework_schema.runner import Runner
+from framework_schema.shelf import Shelf
 from framework_schema.sources import (
     APP,
     FRAMEWORK,
@@ -63,6 +65,7 @@ class Task:
 
     ``sources`` of None are all installed ones. ``run`` names the run, so that
     a worker that outlives it (Dask's do) reads the scripts anew for the next.
+    ``shelf`` is the folder of what workers of one machine lend each other.
     """
 
     command: str
@@ -75,6 +78,7 @@ class Task:
     adopt_foreign: bool = False
     all_plugins: bool = False
     run: str = ""
+    shelf: str | None = None
 
 
 @dataclass(frozen=True)
@@ -392,7 +396,7 @@ def _runner(task: Task) -> Runner:
     )
     runner.known, runner.fingerprint = _scripts(sources, task.config.sources, task.run)
     if task.config.plan_cache and task.command == "migrate":
-        runner.plans = _plans(task.run)
+        runner.plans = _plans(task.run, task.shelf)
         runner.target = replace(runner.target, database=_watched(runner.target.database))
     return runner
 
@@ -450,9 +454,9 @@ def _scripts(
 
 
 @lru_cache(maxsize=2)
-def _plans(run: str) -> PlanCache:
+def _plans(run: str, shelf: str | None) -> PlanCache:
     """Return what was proven so far, in this process and run."""
-    return PlanCache()
+    return PlanCache(None if shelf is None else Shelf(shelf))
 
 
 # Many members
@@ -591,9 +595,16 @@ class _Processes(_Given):
     def __init__(self, jobs: int) -> None:
         self.jobs, self.window = jobs, 2 * jobs
         super().__init__(_pool(jobs))
+        self._shelf = TemporaryDirectory(prefix="framework-schema-")
 
     def __exit__(self, *_: object) -> None:
         self.executor.shutdown(cancel_futures=True)
+        self._shelf.cleanup()
+
+    def work(self, tasks: Mapping[int, Task], is_over: Callable[[], bool]) -> Iterator[tuple[int, Report]]:
+        """Do the tasks with a place where workers lend each other what they recorded."""
+        shelf = self._shelf.name
+        return super().work({number: replace(task, shelf=shelf) for number, task in tasks.items()}, is_over)
 
     def again(self, task: Task) -> Report:
         with _pool(1) as alone:

@@ -42,6 +42,10 @@ class Migration:
     content: bytes = field(repr=False)
     path: Path = field(compare=False, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without what was made of the text."""
+        return Migration, (self.source, self.name, self.content, self.path)
+
     @cached_property
     def key(self) -> str:
         """Return ``source/name``, what the history holds."""

@@ -30,6 +30,7 @@ from framework_schema.folding import READ, Schema, folded
 from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, Report, StepResult
+from framework_schema.shelf import Shelf
 from framework_schema.watched import Statement, Tape
 
 logger = logging.getLogger(__name__)
@@ -204,16 +205,21 @@ class _Group:
 
 
 class PlanCache:
-    """The plans of one process and one set of scripts. Safe between threads; holds no connection."""
+    """The plans of one process and one set of scripts. Safe between threads; holds no connection.
 
-    def __init__(self) -> None:
+    On the ``shelf``, where there is one, are the recordings of other processes of the same run.
+    """
+
+    def __init__(self, shelf: Shelf | None = None) -> None:
         self._groups: dict[Any, _Group] = {}
         self._lock = threading.Lock()
+        self._shelf = shelf
         self.repeated = 0
 
     def proven(self, key: Any) -> Proven | None:
         """Return the plan that was proven for such databases, folded when the first one asks for it."""
         with self._lock:
+            self._borrow(key)
             group = self._groups.get(key)
             if group is None or group.proven is None or group.is_hopeless:
                 return None
@@ -235,18 +241,33 @@ class PlanCache:
         """Take over a run that went well; the second one of a group proves the first."""
         recording.after, recording.report = after, report
         with self._lock:
-            group = self._groups.setdefault(recording.key, _Group())
-            if group.first is None:
-                group.first = recording
-            elif group.proven is None:
-                group.proven = _agreed(group.first, recording)
-                group.doubts += DOUBTS if group.proven is None else 0
+            self._take(recording)
+            if self._shelf is not None and recording.schema is None:
+                self._shelf.put(recording)
+                self._borrow(recording.key)
+
+    def _borrow(self, key: Any) -> None:
+        """Take what other processes recorded, as long as it is not enough for a proof."""
+        group = self._groups.get(key, _Group())
+        if self._shelf is not None and group.proven is None and not group.is_hopeless:
+            for recording in self._shelf.others(key):
+                self._take(recording)
+
+    def _take(self, recording: Recording) -> None:
+        group = self._groups.setdefault(recording.key, _Group())
+        if group.first is None:
+            group.first = recording
+        elif group.proven is None:
+            group.proven = _agreed(group.first, recording)
+            group.doubts += DOUBTS if group.proven is None else 0
 
     @property
     def is_of_use(self) -> bool:
-        """True when anything is proven."""
+        """True when anything is proven, or lent by another process."""
         with self._lock:
-            return any(group.proven is not None and not group.is_hopeless for group in self._groups.values())
+            return (self._shelf is not None and self._shelf.is_of_use) or any(
+                group.proven is not None and not group.is_hopeless for group in self._groups.values()
+            )
 
     def distrust(self, key: Any, doubt: BaseException) -> None:
         """Remember that a database of the group went wrong; where it may be for the folding, go on without it."""

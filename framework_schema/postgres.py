@@ -48,10 +48,32 @@ DIRECTLY = "Give the URL of the server itself, or of a pool in session mode, for
 
 
 class OwnPostgres(Attended, pw.PostgresqlDatabase):
-    """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed."""
+    """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed.
+
+    ``may_prepare`` is True where no proxy stands between, so that what a
+    session keeps is kept for us.
+    """
+
+    may_prepare: bool = False
 
     def __init__(self, database: str | None, **kwargs: Any) -> None:
         super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Let the server keep the plans of the body's statements: a look at a table takes it longer to plan than to do.
+
+        Not for a script's, whose result may have other columns the second time, which PostgreSQL refuses.
+        """
+        connection: Any = pw.PostgresqlDatabase.connection(self)
+        if not self.may_prepare or not hasattr(connection, "prepare_threshold"):
+            yield
+            return
+        was, connection.prepare_threshold = connection.prepare_threshold, 0
+        try:
+            yield
+        finally:
+            connection.prepare_threshold = was
 
 
 class OwnCockroach(Attended, CockroachDatabase):  # type: ignore[misc]
@@ -142,7 +164,10 @@ class PostgresDialect(ServerDialect):
         has the lock from a second connection, whose transaction pins it.
         """
         half = _half_key(database)
-        if _is_pooled(database):
+        is_pooled = _is_pooled(database)
+        if isinstance(database, OwnPostgres):
+            database.may_prepare = not is_pooled
+        if is_pooled:
             if not alone:
                 yield lambda: _take(database, name, half, "pg_try_advisory_xact_lock")
                 return
@@ -217,6 +242,7 @@ class PostgresDialect(ServerDialect):
         copy, name = self._beside(database), f"framework_schema_{os.getpid()}_{time.monotonic_ns()}"
         with copy.connection_context(), copy.transaction() as undone:
             try:
+                copy.may_prepare = not _is_pooled(copy)
                 copy.execute_sql(f"CREATE SCHEMA {pg_quote(name)}")
                 copy.execute_sql(f"SET LOCAL search_path = {pg_quote(name)}")
                 yield copy

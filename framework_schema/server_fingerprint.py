@@ -22,16 +22,20 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
     here AS (SELECT * FROM pg_class WHERE relnamespace = (SELECT oid FROM place))
     SELECT ROW('class', relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity, relispartition,
         reloptions, relreplident, pg_get_userbyid(relowner), relacl::text, pg_get_expr(relpartbound, oid),
-        reltablespace, obj_description(oid, 'pg_class'),
-        EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = here.oid AND d.deptype = 'e'))::text AS fact
+        reltablespace,
+        EXISTS (SELECT 1 FROM pg_depend
+        WHERE classid = 'pg_class'::regclass AND objid = here.oid AND deptype = 'e' OFFSET 0))::text AS fact
         FROM here WHERE relkind NOT IN ('i', 'I')
     UNION ALL SELECT ROW('column', relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
-        attgenerated, attcollation, attstorage, attacl::text, pg_get_expr(adbin, adrelid), description,
-        attislocal, attinhcount)::text
-        FROM here JOIN pg_attribute a ON attrelid = here.oid AND attnum > 0 AND NOT attisdropped
+        attgenerated, attcollation, attstorage, attacl::text, pg_get_expr(adbin, adrelid), attislocal,
+        attinhcount)::text
+        FROM here CROSS JOIN LATERAL (SELECT * FROM pg_attribute
+        WHERE attrelid = here.oid AND attnum > 0 AND NOT attisdropped OFFSET 0) a
         LEFT JOIN pg_attrdef ON adrelid = here.oid AND adnum = attnum
-        LEFT JOIN pg_description ON objoid = here.oid AND classoid = 'pg_class'::regclass AND objsubid = attnum
         WHERE relkind NOT IN ('i', 'I', 'S')
+    UNION ALL SELECT ROW('comment', relname, objsubid, description)::text
+        FROM here CROSS JOIN LATERAL (SELECT * FROM pg_description
+        WHERE objoid = here.oid AND classoid = 'pg_class'::regclass OFFSET 0) d
     UNION ALL SELECT ROW('constraint', relname, conname, convalidated, pg_get_constraintdef(k.oid))::text
         FROM here JOIN pg_constraint k ON conrelid = here.oid
     UNION ALL SELECT ROW('index', relname, indisvalid, indisunique, indisreplident, pg_get_indexdef(indexrelid))::text
@@ -51,7 +55,8 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
     UNION ALL SELECT ROW('sequence', relname, format_type(seqtypid, NULL), seqstart, seqincrement, seqmax, seqmin,
         seqcache, seqcycle, refobjid::regclass, refobjsubid, deptype)::text
         FROM here JOIN pg_sequence ON seqrelid = here.oid
-        LEFT JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = here.oid AND deptype IN ('a', 'i')
+        LEFT JOIN LATERAL (SELECT * FROM pg_depend
+        WHERE classid = 'pg_class'::regclass AND objid = here.oid AND deptype IN ('a', 'i') OFFSET 0) d ON true
     UNION ALL SELECT ROW('type', typname, typtype, typnotnull, typdefault, format_type(typbasetype, typtypmod),
         ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder),
         ARRAY(SELECT pg_get_constraintdef(k.oid) FROM pg_constraint k WHERE contypid = t.oid ORDER BY conname))::text
@@ -65,6 +70,8 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
     UNION ALL SELECT ROW('default', defaclrole::regrole, defaclobjtype, defaclacl::text)::text FROM pg_default_acl
 ) AS facts
 """
+
+"""OFFSET 0 keeps the server from joining catalogs that are large, whatever our schema is, by reading all of them."""
 
 POSTGRES_SETTINGS = (
     "SELECT version(), current_user::text, session_user::text, current_schemas(true)::text, encoding, datcollate, "
@@ -91,7 +98,8 @@ COUNTER = re.compile(r"(?m)^(\) ENGINE=\S+) AUTO_INCREMENT=\d+")
 def fingerprint(database: pw.Database) -> str:
     """Hash the schema that the connection is in."""
     if isinstance(database, pw.PostgresqlDatabase):
-        return str(database.execute_sql(POSTGRES).fetchone()[0])
+        with getattr(database, "preparing", nullcontext)():
+            return str(database.execute_sql(POSTGRES).fetchone()[0])
     return hashlib.sha256(repr(_mariadb(database)).encode()).hexdigest()
 
 
@@ -105,7 +113,8 @@ def server_key(database: pw.Database, history: History) -> tuple[Any, ...] | Non
         with database.atomic() if database.in_transaction() else nullcontext():
             return _key(database, history)
     except pw.DatabaseError:
-        # Another tool's table of the history's name, a view that no longer stands, a server that lacks a setting.
+        # Another tool's table of the history's name, an old history that lacks a column, a view that no longer stands,
+        # a server that lacks a setting.
         return None
 
 
@@ -113,13 +122,14 @@ def _key(database: pw.Database, history: History) -> tuple[Any, ...] | None:
     tables = set(database.get_tables())
     if PEEWEE_MIGRATE_TABLE in tables:
         return None
-    rows = history.applied() if history.table in tables else ()
-    begun = _begun(database, history) if history.events_table in tables else set()
-    if begun - {row.key for row in rows if row.success}:
+    has_events = history.events_table in tables
+    rows = history.facts(has_events=has_events) if history.table in tables else ()
+    begun = _begun(database, history) if has_events else set()
+    if begun - {key for key, success, *_ in rows if success is None or success}:
         return None
     settings = POSTGRES_SETTINGS if isinstance(database, pw.PostgresqlDatabase) else MARIADB_SETTINGS
     around = tuple(database.execute_sql(settings).fetchone())
-    return (fingerprint(database), tuple(row.facts for row in rows), around)
+    return (fingerprint(database), rows, around)
 
 
 def _begun(database: pw.Database, history: History) -> set[str]:

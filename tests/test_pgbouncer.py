@@ -94,7 +94,7 @@ def test_it_migrates_aligns_and_rolls_back(fresh, folder, mode):
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_a_fleet_repeats_what_it_proved(folder, mode, monkeypatch):
     plans = PlanCache()
-    monkeypatch.setattr(fleet, "_plans", lambda run: plans)
+    monkeypatch.setattr(fleet, "_plans", lambda *run: plans)
     rows = script("database.execute_sql('INSERT INTO counted SELECT count(*) FROM a RETURNING x').fetchall()")
     source = folder({
         "001_a": sql("CREATE TABLE a (x INTEGER)", "INSERT INTO a VALUES (1)"),

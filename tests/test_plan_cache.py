@@ -31,7 +31,7 @@ MEMBERS = 5
 def cache(monkeypatch):
     """The plans of the next fleet run."""
     plans = PlanCache()
-    monkeypatch.setattr(fleet, "_plans", lambda run: plans)
+    monkeypatch.setattr(fleet, "_plans", lambda *run: plans)
     return plans
 
 

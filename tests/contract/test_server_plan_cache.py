@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import tempfile
 from contextlib import ExitStack, suppress
 from textwrap import dedent
 
@@ -17,6 +18,7 @@ from framework_schema.plan_cache import Doubt, PlanCache
 from framework_schema.report import State
 from framework_schema.runner import Runner
 from framework_schema.server_watched import is_contained
+from framework_schema.shelf import Shelf
 from framework_schema.sources import collect, framework
 
 pytestmark = pytest.mark.skipif(
@@ -43,7 +45,7 @@ def engine_name(request):
 def cache(monkeypatch):
     """The plans of the next fleet run."""
     plans = PlanCache()
-    monkeypatch.setattr(fleet, "_plans", lambda run: plans)
+    monkeypatch.setattr(fleet, "_plans", lambda *run: plans)
     return plans
 
 
@@ -592,3 +594,36 @@ def test_what_a_script_can_reach_is_seen_in_its_text(folder, text, is_so):
     (migration,) = collect([folder({"001_x": body})]).migrations
 
     assert is_contained(migration) is is_so
+
+
+# Several processes
+
+
+def test_what_two_processes_agree_on_is_repeated_in_both(run, monkeypatch, tmp_path):
+    (tmp_path / "shelf").mkdir()
+    caches = [PlanCache(Shelf(tmp_path / "shelf")) for _ in range(2)]
+    turns = itertools.cycle(caches)
+    monkeypatch.setattr(fleet, "_plans", lambda *run: next(turns))
+
+    found, report = run([creates("other"), MORE], count=4)
+
+    assert [cache.repeated for cache in caches] == [1, 1]
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    for engine in found:
+        assert schema(engine) == schema(found[0])
+        assert events(engine) == events(found[0])
+
+
+def test_real_processes_lend_each_other_and_leave_nothing(members, folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    found = members(5)
+    source = folder({"001_item": script(ITEM), "002_other": creates("other"), "003_more": MORE})
+
+    report = fleet.migrate_fleet([engine.url for engine in found], [source], jobs=2, config=ON)
+
+    assert {member.state for member in report.reports} == {State.MIGRATED}
+    assert list(tmp_path.glob("framework-schema-*")) == []
+    for engine in found:
+        assert schema(engine) == schema(found[0])
+        assert events(engine) == events(found[0])
