@@ -595,15 +595,18 @@ class _Processes(_Given):
     def __init__(self, jobs: int) -> None:
         self.jobs, self.window = jobs, 2 * jobs
         super().__init__(_pool(jobs))
-        self._shelf = TemporaryDirectory(prefix="framework-schema-")
+        self._shelf: TemporaryDirectory[str] | None = None
+        with suppress(OSError):  # nowhere to write: then nobody lends
+            self._shelf = TemporaryDirectory(prefix="framework-schema-", ignore_cleanup_errors=True)
 
     def __exit__(self, *_: object) -> None:
         self.executor.shutdown(cancel_futures=True)
-        self._shelf.cleanup()
+        if self._shelf is not None:
+            self._shelf.cleanup()
 
     def work(self, tasks: Mapping[int, Task], is_over: Callable[[], bool]) -> Iterator[tuple[int, Report]]:
         """Do the tasks with a place where workers lend each other what they recorded."""
-        shelf = self._shelf.name
+        shelf = None if self._shelf is None else self._shelf.name
         return super().work({number: replace(task, shelf=shelf) for number, task in tasks.items()}, is_over)
 
     def again(self, task: Task) -> Report:

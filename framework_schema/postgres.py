@@ -48,16 +48,22 @@ DIRECTLY = "Give the URL of the server itself, or of a pool in session mode, for
 
 
 class OwnPostgres(Attended, pw.PostgresqlDatabase):
-    """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed.
+    """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed."""
 
-    ``may_prepare`` is True where no proxy stands between, so that what a
-    session keeps is kept for us.
-    """
-
-    may_prepare: bool = False
+    is_direct: bool = False
+    """True while it is known that no proxy stands between, so that what the session keeps is kept for us."""
 
     def __init__(self, database: str | None, **kwargs: Any) -> None:
         super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
+
+    @contextmanager
+    def directly(self) -> Iterator[None]:
+        """Know in the body that no proxy stands between."""
+        self.is_direct = True
+        try:
+            yield
+        finally:
+            self.is_direct = False
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
@@ -66,7 +72,7 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
         Not for a script's, whose result may have other columns the second time, which PostgreSQL refuses.
         """
         connection: Any = pw.PostgresqlDatabase.connection(self)
-        if not self.may_prepare or not hasattr(connection, "prepare_threshold"):
+        if not self.is_direct or not hasattr(connection, "prepare_threshold"):
             yield
             return
         was, connection.prepare_threshold = connection.prepare_threshold, 0
@@ -164,10 +170,7 @@ class PostgresDialect(ServerDialect):
         has the lock from a second connection, whose transaction pins it.
         """
         half = _half_key(database)
-        is_pooled = _is_pooled(database)
-        if isinstance(database, OwnPostgres):
-            database.may_prepare = not is_pooled
-        if is_pooled:
+        if _is_pooled(database):
             if not alone:
                 yield lambda: _take(database, name, half, "pg_try_advisory_xact_lock")
                 return
@@ -183,7 +186,8 @@ class PostgresDialect(ServerDialect):
                 raise Unreadable(name, NO_SESSION, DIRECTLY)
 
         try:
-            yield check
+            with database.directly() if isinstance(database, OwnPostgres) else _nothing():
+                yield check
         finally:
             if not database.is_closed():
                 with forgiving():
@@ -242,7 +246,7 @@ class PostgresDialect(ServerDialect):
         copy, name = self._beside(database), f"framework_schema_{os.getpid()}_{time.monotonic_ns()}"
         with copy.connection_context(), copy.transaction() as undone:
             try:
-                copy.may_prepare = not _is_pooled(copy)
+                copy.is_direct = not _is_pooled(copy)
                 copy.execute_sql(f"CREATE SCHEMA {pg_quote(name)}")
                 copy.execute_sql(f"SET LOCAL search_path = {pg_quote(name)}")
                 yield copy

@@ -288,3 +288,49 @@ def test_a_script_that_leaves_its_transaction_changes_nothing_where_nothing_is_t
         ("schema_migrations",),
     ]
     assert quick(fresh, source).history()[0]["migration_name"] == "app/001_a"
+
+
+# Prepared looks
+
+
+PREPARED = "SELECT count(*) FROM pg_prepared_statements"
+
+
+def test_our_looks_are_prepared_under_the_lock_and_nothing_else_is(fresh, folder):
+    runner = quick(fresh, folder({"001_a": creates("A")}))
+    runner.migrate()
+    with runner.target.connected() as database:
+        runner.dialect.snapshot(database, table="A")
+        assert database.execute_sql(PREPARED).fetchone() == (0,)
+        with runner.dialect.exclusive(database, "x"):
+            runner.dialect.snapshot(database, table="A")
+            looks = database.execute_sql(PREPARED).fetchone()
+            for _ in range(10):
+                database.execute_sql('SELECT * FROM "A"').fetchall()
+
+            assert looks > (0,)
+            assert database.execute_sql(PREPARED).fetchone() == looks
+            assert database.connection().prepare_threshold is None
+
+
+def test_a_script_may_read_a_table_before_and_after_it_changes(fresh, folder):
+    reads = "for _ in range(8): database.execute_sql('SELECT * FROM \"A\"').fetchall()"
+    more = "migrator.add_fields('A', more=pw.IntegerField(null=True))"
+
+    report = quick(fresh, folder({"001_a": creates("A"), "002_b": script("\n".join([reads, more, reads]))})).migrate()
+
+    assert report.applied == ["app/001_a", "app/002_b"]
+
+
+@pytest.mark.parametrize("name", ["A", "B", 'a "b" %s'])
+def test_a_prepared_look_sees_what_a_plain_one_does(fresh, folder, name):
+    scripts = {"001_a": creates("A", "name", "more"), "002_b": creates("B")}
+    runner = quick(fresh, folder(scripts))
+    runner.migrate()
+    with runner.target.connected() as database:
+        plain = runner.dialect.snapshot(database, table=name)
+        with runner.dialect.exclusive(database, "x"):
+            for _ in range(8):
+                assert runner.dialect.snapshot(database, table=name) == plain
+            database.execute_sql('ALTER TABLE "A" ADD COLUMN late integer')
+            assert ("late" in runner.dialect.snapshot(database, table="A").tables["A"].columns) is True
