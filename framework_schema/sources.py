@@ -339,11 +339,11 @@ def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_in(folder: Path, source: str) -> Iterator[tuple[str, str, bytes]]:
-    if not folder.is_dir():
-        raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
     try:
         yield from read_scripts(os.fspath(folder))
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename == os.fspath(folder):
+            raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.") from error
         problem = f"{error.filename} cannot be read ({error.strerror})"
         raise SourceError(source, problem, "Give this user permission to read it.") from error
 
