@@ -128,10 +128,13 @@ class Applier(Looker):
                     return self._current(found)
             self._recording = None if done else self._begin_recording(database, order, found)
             self._examine(database, whole=self._needs_all(order, found))
-            self._back_up(database, found, order, self._plan(found, order.to))
+            plan = self._plan(found, order.to)
+            self._back_up(database, found, order, plan)
             history = self._history(database, found.live)
-            found = self._prepare(database, found, history)
-            steps = self._plan(found, order.to).without(step.key for step in done)
+            if self._prepare(database, found, history):
+                found = self.read(database)
+                plan = self._plan(found, order.to)
+            steps = plan.without(step.key for step in done)
             before = self.dialect.violations(database)
             self._run_all(database, found, steps.together, done, before)
             if steps.alone is None:
@@ -154,8 +157,8 @@ class Applier(Looker):
         is_sealable = all(migration.atomic for migration in found.status.pending)
         return order.strict or order.repair or self.config.integrity == "always" or not is_sealable
 
-    def _prepare(self, database: pw.Database, found: Found, history: History) -> Found:
-        """Make the history's tables, take over peewee_migrate's record."""
+    def _prepare(self, database: pw.Database, found: Found, history: History) -> bool:
+        """Make the history's tables, take over peewee_migrate's record; True when there was one."""
         with self._watched(database, PREPARE):
             history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE) if PEEWEE_MIGRATE_TABLE in found.live.tables else frozenset()
@@ -163,7 +166,7 @@ class Applier(Looker):
         for migration in taken:
             history.record(migration.key)
             history.log(Event("imported", key=migration.key, detail=f"from {PEEWEE_MIGRATE_TABLE}"))
-        return self.read(database) if taken else found
+        return bool(taken)
 
     def _run_all(
         self,
