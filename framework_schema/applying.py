@@ -69,7 +69,9 @@ class Applier(Looker):
         known: Found | None = found
         for number in itertools.count(1):
             try:
-                return self._apply(database, order, done, known)
+                report = self._apply(database, order, done, known)
+                self._lend_recording()
+                return report
             except Orphaned:
                 if self._check_each:
                     raise
@@ -158,7 +160,7 @@ class Applier(Looker):
         return order.strict or order.repair or self.config.integrity == "always" or not is_sealable
 
     def _prepare(self, database: pw.Database, found: Found, history: History) -> bool:
-        """Make the history's tables, take over peewee_migrate's record; True when there was one."""
+        """Make the history's tables, take over peewee_migrate's record; True when there was something to take over."""
         with self._watched(database, PREPARE):
             history.ensure_tables()
         names = history.names_in(PEEWEE_MIGRATE_TABLE) if PEEWEE_MIGRATE_TABLE in found.live.tables else frozenset()
@@ -291,9 +293,9 @@ class Applier(Looker):
             left=tuple(item.as_dict() for item in alignment.left),
             error=error and f"{self.target.name}: {error}",
         )
-        if self._recording is not None and self.plans is not None and is_proven:
+        if self._recording is not None and is_proven:
             made = None if self._backup is None else str(self._backup)
-            self.plans.add(self._recording, status.applied, replace(report, backup=made))
+            self._recording.end(status.applied, replace(report, backup=made))
         return report
 
     def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
@@ -325,6 +327,11 @@ class Applier(Looker):
         if key is None or self.plans is None:
             return None
         return self.plans.record(key, database, self.config.table, found.status.applied)
+
+    def _lend_recording(self) -> None:
+        """Give a recording to the plan cache once all of it is committed: else it would be of a run that never was."""
+        if self.plans is not None and self._recording is not None and self._recording.report is not None:
+            self.plans.add(self._recording)
 
     @contextmanager
     def _watched(self, database: pw.Database, what: str) -> Iterator[None]:

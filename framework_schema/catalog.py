@@ -67,6 +67,11 @@ class Catalog:
         return self._is_ours
 
     @property
+    def is_ours(self) -> bool:
+        """True while what passes is ours, and so known to do nothing else."""
+        return self._is_ours or self._changed is not None
+
+    @property
     def is_patchy(self) -> bool:
         """True when so many tables have changed that to read all at once is less than to read those one by one."""
         return self._is_whole and len(self._unknown) >= PATCHY

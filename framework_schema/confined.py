@@ -64,8 +64,7 @@ class Confined(OwnPostgres):
         is_look = self.catalog is not None and self.catalog.is_looking
         if is_look or sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
             return super().execute_sql(sql, params, *args)
-        base: Any = super()
-        cursor = base.connection().cursor()
+        cursor = pw.PostgresqlDatabase.connection(self).cursor()  # not as a script would ask for it
         cursor.execute("SAVEPOINT framework_schema_confined")
         try:
             found = super().execute_sql(sql, params, *args)

@@ -202,7 +202,7 @@ def _mode(path: Path) -> int | None:
     """Return what ``stat`` says of a file, or None where there is none."""
     try:
         return path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
         return None
 
 

@@ -44,6 +44,8 @@ def _made(
     """Run the scripts in a scratch, and read it once for each look, structural or not."""
     with scratch.opened() as database, (dialect := for_database(database)).keeping(database):
         History(database, table).ensure_tables()
+        if scratch.key != SQLITE.key:
+            dialect.snapshot(database)  # all there is, which is little: so what is not known later is not there
         orm = orm_of((), database)
         for migration in migrations:
             try:

@@ -19,6 +19,7 @@ from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -57,6 +58,9 @@ PER_WORKER = 8
 """Databases that make it worth while to start another process."""
 
 NOT_STARTED = "not started"
+
+SHELVES = "framework-schema-"
+"""What the temporary folders begin with in which workers lend each other recordings."""
 
 
 @dataclass(frozen=True)
@@ -474,7 +478,7 @@ def run(
     limits = limits or Limits()
     tasks = tasks if executor is None else [_anywhere(task) for task in tasks]
     started = time.perf_counter()
-    crew = _crew(executor, _jobs(jobs, len(tasks)))
+    crew = _crew(executor, _jobs(jobs, len(tasks)), tasks)
     found: dict[int, Report] = {}
     stopped = None
     numbers = range(len(tasks))
@@ -520,10 +524,14 @@ def _jobs(jobs: int | None, members: int) -> int:
     return max(1, min(os.cpu_count() or 1, members // PER_WORKER))
 
 
-def _crew(executor: Executor | None, jobs: int) -> _Crew:
+def _crew(executor: Executor | None, jobs: int, tasks: Iterable[Task]) -> _Crew:
     if executor is not None:
         return _Given(executor)
-    return _Here() if jobs == 1 else _Processes(jobs)
+    return _Here() if jobs == 1 else _Processes(jobs, lends=any(map(_can_lend, tasks)))
+
+
+def _can_lend(task: Task) -> bool:
+    return task.command == "migrate" and task.config.plan_cache and task.member.path is None
 
 
 class _Crew:
@@ -590,14 +598,17 @@ class _Given(_Crew):
 
 
 class _Processes(_Given):
-    """Worker processes of our own. When one dies, the tasks that were in flight run again, each alone."""
+    """Worker processes of our own. When one dies, the tasks that were in flight run again, each alone.
 
-    def __init__(self, jobs: int) -> None:
+    ``lends`` gives them a folder in which they lend each other what they recorded.
+    """
+
+    def __init__(self, jobs: int, *, lends: bool = False) -> None:
         self.jobs, self.window = jobs, 2 * jobs
-        super().__init__(_pool(jobs))
         self._shelf: TemporaryDirectory[str] | None = None
         with suppress(OSError):  # nowhere to write: then nobody lends
-            self._shelf = TemporaryDirectory(prefix="framework-schema-", ignore_cleanup_errors=True)
+            self._shelf = TemporaryDirectory(prefix=SHELVES, ignore_cleanup_errors=True) if lends else None
+        super().__init__(self._pool(jobs))
 
     def __exit__(self, *_: object) -> None:
         self.executor.shutdown(cancel_futures=True)
@@ -605,19 +616,26 @@ class _Processes(_Given):
             self._shelf.cleanup()
 
     def work(self, tasks: Mapping[int, Task], is_over: Callable[[], bool]) -> Iterator[tuple[int, Report]]:
-        """Do the tasks with a place where workers lend each other what they recorded."""
-        shelf = None if self._shelf is None else self._shelf.name
-        return super().work({number: replace(task, shelf=shelf) for number, task in tasks.items()}, is_over)
+        """Do the tasks, each told where the shelf is."""
+        return super().work({number: replace(task, shelf=self._place) for number, task in tasks.items()}, is_over)
 
     def again(self, task: Task) -> Report:
-        with _pool(1) as alone:
+        with self._pool(1) as alone:
             try:
                 report = alone.submit(run_member, task).result()
             except BrokenExecutor:
                 report = _lost(task, None)
         self.executor.shutdown(wait=False)
-        self.executor = _pool(self.jobs)
+        self.executor = self._pool(self.jobs)
         return report
+
+    @property
+    def _place(self) -> str | None:
+        return None if self._shelf is None else self._shelf.name
+
+    def _pool(self, jobs: int) -> ProcessPoolExecutor:
+        """Start workers from nothing: a fork would copy this process's threads' locks and connections."""
+        return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(self._place,))
 
 
 def _lost(task: Task, error: Exception | None) -> Report:
@@ -630,23 +648,21 @@ def _lost(task: Task, error: Exception | None) -> Report:
     return _empty(task.member, State.FAILED, error=hide_password(text))
 
 
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    """Start workers from nothing: a fork would copy this process's threads' locks and connections."""
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
-
-
-def _begin() -> None:
+def _begin(shelf: str | None) -> None:
     """Set a worker up: Ctrl-C is its parent's to handle, what scripts print is no result, and it never outlives us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(2, 1)
     parent = parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent.sentinel, shelf), daemon=True).start()
 
 
-def _end_with(sentinel: Any) -> None:
+def _end_with(sentinel: Any, shelf: str | None) -> None:
+    """Wait for the end of the parent, which can no longer tidy up."""
     wait_for([sentinel])
+    if shelf is not None:
+        rmtree(shelf, ignore_errors=True)
     os._exit(1)
 
 

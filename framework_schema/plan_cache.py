@@ -178,6 +178,10 @@ class Recording:
         logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
         self.steps.append(Recorded(key, outcome, detail, made, statements, stands_for, why, left))
 
+    def end(self, after: tuple[Migration, ...], report: Report) -> None:
+        """Take down how the run ended, which went well."""
+        self.after, self.report = after, report
+
     def _schema_now(self, database: pw.Database, *, is_asked: bool) -> tuple[int | str | None, Schema | None]:
         """Return what stands for the schema, and the schema; read again when SQLite's own number for it is another.
 
@@ -237,9 +241,8 @@ class PlanCache:
             return None
         return Recording(key, history, before, _schema_before(database))
 
-    def add(self, recording: Recording, after: tuple[Migration, ...], report: Report) -> None:
-        """Take over a run that went well; the second one of a group proves the first."""
-        recording.after, recording.report = after, report
+    def add(self, recording: Recording) -> None:
+        """Take over a run that went well and is committed; the second one of a group proves the first."""
         with self._lock:
             self._take(recording)
             if self._shelf is not None and recording.schema is None:

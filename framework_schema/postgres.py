@@ -52,6 +52,8 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
 
     is_direct: bool = False
     """True while it is known that no proxy stands between, so that what the session keeps is kept for us."""
+    script_was_here: bool = False
+    """True when a script had the session to itself: it may have deallocated what was prepared."""
 
     def __init__(self, database: str | None, **kwargs: Any) -> None:
         super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
@@ -65,14 +67,30 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
         finally:
             self.is_direct = False
 
+    def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
+        """Run a statement, past the attendant if there is one."""
+        self.script_was_here |= self.refusing is not None and not (self.catalog is not None and self.catalog.is_ours)
+        return super().execute_sql(sql, params, *args)
+
+    def _connect(self) -> Any:
+        self.script_was_here = False
+        base: Any = super()
+        return base._connect()
+
+    def _goes_round(self) -> None:
+        super()._goes_round()
+        self.script_was_here |= self.refusing is not None and not self.is_running
+
     @contextmanager
     def preparing(self) -> Iterator[None]:
         """Let the server keep the plans of the body's statements: a look at a table takes it longer to plan than to do.
 
-        Not for a script's, whose result may have other columns the second time, which PostgreSQL refuses.
+        Not of a script's, whose result may have other columns the second time,
+        which PostgreSQL refuses; and not after one of a script's, which may be
+        DEALLOCATE ALL, or a function that does it.
         """
         connection: Any = pw.PostgresqlDatabase.connection(self)
-        if not self.is_direct or not hasattr(connection, "prepare_threshold"):
+        if not self.is_direct or self.script_was_here or not hasattr(connection, "prepare_threshold"):
             yield
             return
         was, connection.prepare_threshold = connection.prepare_threshold, 0
@@ -157,6 +175,8 @@ class PostgresDialect(ServerDialect):
         """Hold the same lock, without a transaction."""
         refuse_open_transaction(database, name)
         with self._locked(database, name, alone=True), patient(database):
+            if isinstance(database, OwnPostgres):
+                database.script_was_here = True
             yield
 
     @contextmanager

@@ -172,7 +172,7 @@ class ServerDialect(Dialect):
         return True
 
     def keeping(self, database: pw.Database) -> AbstractContextManager[Any]:
-        """Keep it; see ``Catalog``."""
+        """Keep in the body what is read of the tables; see ``Catalog``."""
         if not isinstance(database, Attended):
             return nullcontext()
         return database.keeping(Catalog(lambda: self.fits_catalog(database), self.reader(database).table_key))

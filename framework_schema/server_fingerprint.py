@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import peewee as pw
@@ -70,7 +71,6 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
     UNION ALL SELECT ROW('default', defaclrole::regrole, defaclobjtype, defaclacl::text)::text FROM pg_default_acl
 ) AS facts
 """
-
 """OFFSET 0 keeps the server from joining catalogs that are large, whatever our schema is, by reading all of them."""
 
 POSTGRES_SETTINGS = (
@@ -109,21 +109,22 @@ def server_key(database: pw.Database, history: History) -> tuple[Any, ...] | Non
     Such is one with another tool's history, and on MariaDB one in which a
     script was begun and not ended, of which the journal tells.
     """
-    try:
-        with database.atomic() if database.in_transaction() else nullcontext():
-            return _key(database, history)
-    except pw.DatabaseError:
-        # Another tool's table of the history's name, an old history that lacks a column, a view that no longer stands,
-        # a server that lacks a setting.
-        return None
+    for read in (History.facts, _closely):  # a history of old lacks some columns
+        with suppress(pw.DatabaseError), database.atomic() if database.in_transaction() else nullcontext():
+            return _key(database, history, read)
+    return None  # another tool's table of the history's name, a view that no longer stands, a server without a setting
 
 
-def _key(database: pw.Database, history: History) -> tuple[Any, ...] | None:
+def _closely(history: History, *, has_events: bool) -> tuple[tuple[Any, ...], ...]:
+    return tuple(row.facts for row in history.applied())
+
+
+def _key(database: pw.Database, history: History, read: Callable[..., Any]) -> tuple[Any, ...] | None:
     tables = set(database.get_tables())
     if PEEWEE_MIGRATE_TABLE in tables:
         return None
     has_events = history.events_table in tables
-    rows = history.facts(has_events=has_events) if history.table in tables else ()
+    rows = read(history, has_events=has_events) if history.table in tables else ()
     begun = _begun(database, history) if has_events else set()
     if begun - {key for key, success, *_ in rows if success is None or success}:
         return None

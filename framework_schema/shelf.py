@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Shelf:
-    """The folder, as one process sees it; nobody else may write to it, for what lies there is unpickled."""
+    """The folder, as one process sees it. What lies there is unpickled: the run makes it for its user alone (0700)."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)

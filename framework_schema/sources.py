@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,9 @@ FRAMEWORK = "framework"
 APP = "app"
 APP_FOLDERS = ("migrations", "app/migrations")
 """An app's own script folders, older location first; the last one wins."""
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""How a system says that there is nothing of a name."""
 
 
 class Source(Protocol):
@@ -282,8 +286,8 @@ def collect(sources: Iterable[Source]) -> Collection:
             scripts = source.read()
             for migration in scripts.migrations:
                 _ = migration.depends_on, migration.atomic, migration.destructive, migration.cacheable
-            needs[source.name] = source.depends_on
-            read[source.name] = scripts
+            needs[source.name] = tuple(source.depends_on)
+            read[source.name] = Scripts(tuple(scripts.migrations), tuple(scripts.notes))
         except SourceError as error:
             problems.append(Problem(source.name, str(error)))
     paths = tuple(migration.path for scripts in read.values() for migration in scripts.migrations)
@@ -341,11 +345,17 @@ def _contents(source: Source) -> Iterator[tuple[str, bytes]]:
 def _read_in(folder: Path, source: str) -> Iterator[tuple[str, str, bytes]]:
     try:
         yield from read_scripts(os.fspath(folder))
+    except ValueError as error:  # a name that no file can have
+        raise _no_folder(folder, source) from error
     except OSError as error:
-        if isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename == os.fspath(folder):
-            raise SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.") from error
+        if error.errno in ABSENT and error.filename == os.fspath(folder):
+            raise _no_folder(folder, source) from error
         problem = f"{error.filename} cannot be read ({error.strerror})"
         raise SourceError(source, problem, "Give this user permission to read it.") from error
+
+
+def _no_folder(folder: Path, source: str) -> SourceError:
+    return SourceError(source, f"there is no folder {folder}", "Create it, or name the right one.")
 
 
 @lru_cache(maxsize=1024)

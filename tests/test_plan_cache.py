@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from textwrap import dedent
 
 import histories
+import peewee as pw
 import pytest
 import sqlite_files as files
 from script_texts import creates, script, sql
@@ -464,3 +465,24 @@ def test_what_a_script_can_reach_is_seen_in_its_text(folder, text, is_inward):
     ).migrations
 
     assert is_repeatable(migration) is is_inward
+
+
+def test_a_run_that_was_not_committed_proves_nothing(run, cache, monkeypatch):
+    exclusive = SqliteDialect.exclusive
+    failing = ["the first database"]
+
+    @contextmanager
+    def first_one_lost(self, database, name):
+        with exclusive(self, database, name):
+            yield
+            if failing:
+                raise pw.OperationalError(f"disk I/O error of {failing.pop()}")
+
+    def prepare(number, connection):
+        if number == MEMBERS - 1:
+            monkeypatch.setattr(SqliteDialect, "exclusive", first_one_lost)
+
+    _, report = run([creates("other")], prepare=prepare)
+
+    assert [member.state for member in report.reports] == [State.UNREADABLE] + [State.MIGRATED] * (MEMBERS - 1)
+    assert cache.repeated == MEMBERS - 3

@@ -1,6 +1,6 @@
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import peewee as pw
 import pytest
@@ -9,9 +9,11 @@ from playhouse.pool import PooledPostgresqlDatabase
 from script_texts import creates, script, sql
 
 from framework_schema import applying, databases, postgres
+from framework_schema.catalog import Catalog
 from framework_schema.config import Config
 from framework_schema.databases import open_target
 from framework_schema.errors import ConfigError, MigrationFailed, SchemaError, Unreadable
+from framework_schema.expected import _made as made
 from framework_schema.rehearsal import rehearse
 from framework_schema.report import State
 from framework_schema.runner import Runner
@@ -334,3 +336,88 @@ def test_a_prepared_look_sees_what_a_plain_one_does(fresh, folder, name):
                 assert runner.dialect.snapshot(database, table=name) == plain
             database.execute_sql('ALTER TABLE "A" ADD COLUMN late integer')
             assert ("late" in runner.dialect.snapshot(database, table="A").tables["A"].columns) is True
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DEALLOCATE ALL",
+        "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$",
+        pytest.param("cursor", id="by a cursor of its own"),
+    ],
+)
+def test_a_script_may_deallocate_what_was_prepared(fresh, folder, statement):
+    ends = f"database.execute_sql({statement!r})" if " " in statement else "database.cursor().execute('DEALLOCATE ALL')"
+    more = "migrator.add_fields('A', {}=pw.IntegerField(null=True))"
+    scripts = {
+        "001_a": creates("A"),
+        "002_b": script("\n".join([more.format("b"), ends, more.format("c")])),
+        "003_d": script(more.format("d")),
+    }
+    runner = quick(fresh, folder(scripts))
+
+    assert rehearse(quick(fresh, folder(scripts))).state is State.PENDING
+    assert runner.migrate().applied == ["app/001_a", "app/002_b", "app/003_d"]
+    assert not runner.drift(strict=True).structural
+
+
+@pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_so_may_one_that_refuses_a_transaction(fresh, folder, statement):
+    more = script("migrator.add_fields('A', b=pw.IntegerField(null=True))")
+    alone = f"atomic = False\n{sql(statement)}"
+
+    scripts = {"001_a": creates("A"), "002_b": more, "003_c": alone, "004_d": creates("D")}
+
+    report = quick(fresh, folder(scripts)).migrate()
+
+    assert report.applied == ["app/001_a", "app/002_b", "app/003_c", "app/004_d"]
+
+
+# The scratch
+
+
+def test_what_is_expected_is_the_same_whether_the_scratch_s_tables_are_kept_or_not(fresh, folder, monkeypatch):
+    hits = []
+    table = Catalog.table
+
+    def told(self, name, read):
+        missed = []
+        found = table(self, name, lambda: (missed.append(name), read())[1])
+        hits.extend([name] * (not missed))
+        return found
+
+    known = folder({
+        "001_a": creates("A", "name", "more"),
+        "002_raw": script(
+            "database.execute_sql('ALTER TABLE \"A\" ADD COLUMN raw integer')\n"
+            "migrator.add_fields('A', b=pw.IntegerField(null=True), raw=pw.IntegerField(null=True))"
+        ),
+        "003_fails": script("migrator.add_fields('A', c=pw.IntegerField(null=True))\nraise ValueError"),
+        "004_c": script("migrator.add_fields('A', c=pw.TextField(null=True))\nmigrator.add_index('A', 'c')"),
+        "005_renamed": script(
+            "migrator.rename_table('A', 'B')\nmigrator.add_fields('B', d=pw.IntegerField(null=True))\n"
+            "migrator.rename_field('B', 'd', 'e')\nmigrator.add_index('B', 'e', unique=True)"
+        ),
+        "006_function": sql(
+            "CREATE FUNCTION more() RETURNS void LANGUAGE plpgsql AS "
+            "$$ BEGIN ALTER TABLE \"B\" ADD COLUMN f integer; END $$",
+        ),
+        "007_called": script(
+            "database.execute_sql('SELECT more()')\nmigrator.add_fields('B', f=pw.IntegerField(null=True))\n"
+            "migrator.add_index('B', 'f')"
+        ),
+        "008_gone": script(
+            "migrator.remove_model('B')\n@migrator.create_model\nclass B(pw.Model):\n    g = pw.TextField()"
+        ),
+    })  # fmt: skip
+    runner = quick(fresh, known)
+    monkeypatch.setattr(Catalog, "table", told)
+    with runner.target.connected():
+        expected = runner.expected(runner.known.migrations, True)
+    assert hits
+    made.cache_clear()
+    monkeypatch.setattr(postgres.PostgresDialect, "keeping", lambda *_: nullcontext())
+    with runner.target.connected():
+        assert runner.expected(runner.known.migrations, True) == expected
+    assert "B" not in expected.tables
+    assert set(expected.tables["b"].columns) == {"id", "g"}

@@ -96,9 +96,9 @@ def test_a_run_that_is_over_lends_nothing(tmp_path):
 def test_two_processes_prove_a_plan_with_one_database_each(shelf):
     one, other = PlanCache(shelf()), PlanCache(shelf())
 
-    one.add(recording(), (SCRIPT,), recording().report)
+    one.add(recording())
     assert (one.proven(KEY), other.proven(KEY)) == (None, None)
-    other.add(recording(), (SCRIPT,), recording().report)
+    other.add(recording())
 
     assert one.is_of_use
     assert one.proven(KEY) == other.proven(KEY) is not None
@@ -106,7 +106,7 @@ def test_two_processes_prove_a_plan_with_one_database_each(shelf):
 
 def test_one_recording_is_no_proof_however_often_it_is_asked_for(shelf):
     one, other = PlanCache(shelf()), PlanCache(shelf())
-    one.add(recording(), (SCRIPT,), recording().report)
+    one.add(recording())
 
     for _ in range(3):
         assert (one.proven(KEY), other.proven(KEY)) == (None, None)
@@ -114,7 +114,7 @@ def test_one_recording_is_no_proof_however_often_it_is_asked_for(shelf):
 
 def test_the_third_needs_no_database_of_its_own(shelf):
     for _ in range(2):
-        PlanCache(shelf()).add(recording(), (SCRIPT,), recording().report)
+        PlanCache(shelf()).add(recording())
 
     third = PlanCache(shelf())
 
@@ -124,11 +124,11 @@ def test_the_third_needs_no_database_of_its_own(shelf):
 
 def test_processes_that_disagree_prove_nothing(shelf):
     one, other = PlanCache(shelf()), PlanCache(shelf())
-    one.add(recording(), (SCRIPT,), recording().report)
-    other.add(recording(schema="otherwise"), (SCRIPT,), recording().report)
+    one.add(recording())
+    other.add(recording(schema="otherwise"))
 
     assert (one.proven(KEY), other.proven(KEY)) == (None, None)
-    other.add(recording(), (SCRIPT,), recording().report)
+    other.add(recording())
     assert other.proven(KEY) is None
 
 
@@ -136,6 +136,6 @@ def test_a_file_s_recording_stays_in_its_process(shelf, tmp_path):
     of_file = recording()
     of_file.schema = ()
 
-    PlanCache(shelf()).add(of_file, (SCRIPT,), of_file.report)
+    PlanCache(shelf()).add(of_file)
 
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
 import sqlite3
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -429,3 +429,28 @@ def test_equal_scripts_of_two_folders_keep_their_places(tmp_path):
     places = [collect([Folder(tmp_path / name, "app")]).migrations[0].path.parent.name for name in ("one", "two")]
 
     assert places == ["one", "two"]
+
+
+def test_lists_do_as_well_as_tuples(tmp_path):
+    (tmp_path / "001_a.py").write_text(creates("a"))
+    (script,) = Folder(tmp_path, "app").read().migrations
+
+    class Own:
+        name, depends_on = "own", ()
+
+        def read(self):
+            return Scripts([replace(script, source="own")], ["a note"])
+
+    known = collect([Listed("framework", "001_f"), Folder(tmp_path, "app", ["framework"]), Own()])
+
+    assert [migration.key for migration in known.migrations] == ["framework/001_f", "app/001_a", "own/001_a"]
+    assert known.notes == ("a note",)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "loop"])
+def test_a_name_that_no_folder_has_is_a_folder_that_is_not_there(tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+
+    (problem,) = problems(Folder(tmp_path / name, "app")).values()
+
+    assert "there is no folder" in problem

@@ -2,7 +2,10 @@
 
 import itertools
 import os
-import tempfile
+import signal
+import subprocess
+import sys
+import time
 from contextlib import ExitStack, suppress
 from textwrap import dedent
 
@@ -14,6 +17,7 @@ from script_texts import creates, script, sql
 
 from framework_schema import fleet, server_plan
 from framework_schema.config import Config
+from framework_schema.inventory import Member
 from framework_schema.plan_cache import Doubt, PlanCache
 from framework_schema.report import State
 from framework_schema.runner import Runner
@@ -614,16 +618,70 @@ def test_what_two_processes_agree_on_is_repeated_in_both(run, monkeypatch, tmp_p
         assert events(engine) == events(found[0])
 
 
-def test_real_processes_lend_each_other_and_leave_nothing(members, folder, monkeypatch, tmp_path):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    found = members(5)
+def test_real_processes_lend_each_other(members, folder, tmp_path):
+    found = members(3)
     source = folder({"001_item": script(ITEM), "002_other": creates("other"), "003_more": MORE})
+    tasks = [
+        fleet.Task("migrate", Member(engine.url, engine.url), (source,), ON, run="one", shelf=str(tmp_path / "shelf"))
+        for engine in found
+    ]
+    (tmp_path / "shelf").mkdir()
+    with ExitStack() as stack:
+        here, there = (stack.enter_context(fleet._Processes(1)) for _ in range(2))
+        turns = zip((here, there, here), tasks, strict=True)
+        reports = [crew.executor.submit(fleet.run_member, task).result() for crew, task in turns]
 
-    report = fleet.migrate_fleet([engine.url for engine in found], [source], jobs=2, config=ON)
-
-    assert {member.state for member in report.reports} == {State.MIGRATED}
-    assert list(tmp_path.glob("framework-schema-*")) == []
+    assert [report.state for report in reports] == [State.MIGRATED] * 3
+    took = [
+        [ms for (ms,) in engine.sql("SELECT duration_ms FROM schema_migration_events WHERE kind = 'applied'")]
+        for engine in found
+    ]
+    assert any(took[0])
+    assert any(took[1])
+    assert not any(took[2])  # what is repeated takes no time of its own
     for engine in found:
         assert schema(engine) == schema(found[0])
         assert events(engine) == events(found[0])
+
+
+@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_killed_leaves_no_shelf(members, folder, tmp_path, ends):
+    found = members(2)
+    slow = {"postgresql": "SELECT pg_sleep(5)", "mariadb": "SELECT SLEEP(5)"}[found[0].name]
+    source = folder({"001_slow": script(f"database.execute_sql({slow!r}).fetchall()")})
+    program = (
+        "from framework_schema import Config, Folder, migrate_fleet\n"
+        "if __name__ == '__main__':\n"
+        f"    migrate_fleet({[e.url for e in found]!r}, [Folder({str(source.path)!r}, 'app')], jobs=2,"
+        " config=Config(backup='never'))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "program.py"],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: list(temporary.glob(f"{fleet.SHELVES}*")))
+        time.sleep(2)  # until its workers are there
+        process.send_signal(ends)
+    wait_until(lambda: not list(temporary.glob(f"{fleet.SHELVES}*")))
+
+
+def wait_until(is_so):
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_history_of_old_is_known_again_too(run, cache):
+    def prepare(number, engine):
+        for column in ("success", "error_message", "execution_time_ms"):
+            engine.sql(f"ALTER TABLE schema_migrations DROP COLUMN {column}")
+
+    _, report = run([creates("other"), MORE], count=4, prepare=prepare)
+
+    assert cache.repeated == 2
+    assert {member.state for member in report.reports} == {State.MIGRATED}
