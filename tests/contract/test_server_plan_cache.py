@@ -644,10 +644,12 @@ def test_real_processes_lend_each_other(members, folder, tmp_path):
         assert events(engine) == events(found[0])
 
 
-@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_killed_leaves_no_shelf(members, folder, tmp_path, ends):
+def test_a_run_that_is_killed_leaves_no_shelf(members, folder, tmp_path):
     found = members(2)
-    slow = {"postgresql": "SELECT pg_sleep(5)", "mariadb": "SELECT SLEEP(5)"}[found[0].name]
+    slow, ends = {
+        "postgresql": ("SELECT pg_sleep(5)", signal.SIGTERM),
+        "mariadb": ("SELECT SLEEP(5)", signal.SIGKILL),
+    }[found[0].name]
     source = folder({"001_slow": script(f"database.execute_sql({slow!r}).fetchall()")})
     program = (
         "from framework_schema import Config, Folder, migrate_fleet\n"
