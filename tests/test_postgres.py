@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import nullcontext, suppress
@@ -8,7 +12,7 @@ import servers
 from playhouse.pool import PooledPostgresqlDatabase
 from script_texts import creates, script, sql
 
-from framework_schema import applying, databases, postgres
+from framework_schema import applying, databases, fleet, postgres
 from framework_schema.catalog import Catalog
 from framework_schema.config import Config
 from framework_schema.databases import open_target
@@ -421,3 +425,37 @@ def test_what_is_expected_is_the_same_whether_the_scratch_s_tables_are_kept_or_n
         assert runner.expected(runner.known.migrations, True) == expected
     assert "B" not in expected.tables
     assert set(expected.tables["b"].columns) == {"id", "g"}
+
+
+# Workers
+
+
+@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGKILL])
+def test_a_fleet_run_that_is_killed_leaves_no_shelf(fresh, folder, tmp_path, ends):
+    source = folder({"001_slow": script("database.execute_sql('SELECT pg_sleep(5)').fetchall()")})
+    with servers.Fresh("postgresql") as other:
+        program = (
+            "from framework_schema import Config, Folder, migrate_fleet\n"
+            "if __name__ == '__main__':\n"
+            f"    migrate_fleet({[fresh.url, other.url]!r}, [Folder({str(source.path)!r}, 'app')], jobs=2,"
+            " config=Config(backup='never'))\n"
+        )
+        (tmp_path / "program.py").write_text(program)
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        with subprocess.Popen(
+            [sys.executable, tmp_path / "program.py"],
+            env=os.environ | {"TMPDIR": str(temporary)},
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            wait_until(lambda: list(temporary.glob(f"{fleet.SHELVES}*")))
+            time.sleep(2)  # until its workers are there
+            process.send_signal(ends)
+        wait_until(lambda: not list(temporary.glob(f"{fleet.SHELVES}*")))
+
+
+def wait_until(is_so):
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)

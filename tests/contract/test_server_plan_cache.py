@@ -2,10 +2,6 @@
 
 import itertools
 import os
-import signal
-import subprocess
-import sys
-import time
 from contextlib import ExitStack, suppress
 from textwrap import dedent
 
@@ -642,40 +638,6 @@ def test_real_processes_lend_each_other(members, folder, tmp_path):
     for engine in found:
         assert schema(engine) == schema(found[0])
         assert events(engine) == events(found[0])
-
-
-def test_a_run_that_is_killed_leaves_no_shelf(members, folder, tmp_path):
-    found = members(2)
-    slow, ends = {
-        "postgresql": ("SELECT pg_sleep(5)", signal.SIGTERM),
-        "mariadb": ("SELECT SLEEP(5)", signal.SIGKILL),
-    }[found[0].name]
-    source = folder({"001_slow": script(f"database.execute_sql({slow!r}).fetchall()")})
-    program = (
-        "from framework_schema import Config, Folder, migrate_fleet\n"
-        "if __name__ == '__main__':\n"
-        f"    migrate_fleet({[e.url for e in found]!r}, [Folder({str(source.path)!r}, 'app')], jobs=2,"
-        " config=Config(backup='never'))\n"
-    )
-    (tmp_path / "program.py").write_text(program)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    with subprocess.Popen(
-        [sys.executable, tmp_path / "program.py"],
-        env=os.environ | {"TMPDIR": str(temporary)},
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        wait_until(lambda: list(temporary.glob(f"{fleet.SHELVES}*")))
-        time.sleep(2)  # until its workers are there
-        process.send_signal(ends)
-    wait_until(lambda: not list(temporary.glob(f"{fleet.SHELVES}*")))
-
-
-def wait_until(is_so):
-    end = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_a_history_of_old_is_known_again_too(run, cache):
