@@ -38,7 +38,7 @@ class Catalog:
         self._unknown: set[str] = set()
         self._is_whole = self._is_shut = False
         self._changed: str | None = None
-        self._is_ours = False
+        self._is_looking = False
 
     def table(self, name: str, read: Callable[[], Table | None]) -> Table | None:
         """Return a table, None for one that is not there; ``read`` looks for it."""
@@ -64,12 +64,12 @@ class Catalog:
     @property
     def is_looking(self) -> bool:
         """True while what passes is ours and reads."""
-        return self._is_ours
+        return self._is_looking
 
     @property
     def is_ours(self) -> bool:
         """True while what passes is ours, and so known to do nothing else."""
-        return self._is_ours or self._changed is not None
+        return self._is_looking or self._changed is not None
 
     @property
     def is_patchy(self) -> bool:
@@ -83,11 +83,11 @@ class Catalog:
     @contextmanager
     def looking(self) -> Iterator[None]:
         """Mark the body's statements as ours, and as such that change no table."""
-        was, self._is_ours = self._is_ours, True
+        was, self._is_looking = self._is_looking, True
         try:
             yield
         finally:
-            self._is_ours = was
+            self._is_looking = was
 
     @contextmanager
     def changing(self, name: str | None) -> Iterator[None]:
@@ -100,7 +100,7 @@ class Catalog:
 
     def passed(self, sql: str, *, in_script: bool) -> None:
         """Forget what a statement may change; called for each, before it runs."""
-        if self._is_ours or (not in_script and HARMLESS.match(sql)):
+        if self._is_looking or (not in_script and HARMLESS.match(sql)):
             return
         if self._changed is None:
             self.forget()

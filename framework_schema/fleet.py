@@ -616,8 +616,9 @@ class _Processes(_Given):
             self._shelf.cleanup()
 
     def work(self, tasks: Mapping[int, Task], is_over: Callable[[], bool]) -> Iterator[tuple[int, Report]]:
-        """Do the tasks, each told where the shelf is."""
-        return super().work({number: replace(task, shelf=self._place) for number, task in tasks.items()}, is_over)
+        """Do the tasks, those that can lend told where the shelf is."""
+        told = {n: replace(task, shelf=self._place) if _can_lend(task) else task for n, task in tasks.items()}
+        return super().work(told, is_over)
 
     def again(self, task: Task) -> Report:
         with self._pool(1) as alone:

@@ -317,7 +317,7 @@ def _facts(history: History, tables: Container[str]) -> tuple[tuple[Any, ...], .
     try:
         return history.facts(has_events=history.events_table.lower() in tables)
     except pw.OperationalError:  # one of those that had fewer columns
-        return tuple(row.facts for row in history.applied())
+        return history.facts_of_old()
 
 
 def schema_of(database: pw.Database) -> int | str:

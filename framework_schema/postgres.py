@@ -52,8 +52,6 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
 
     is_direct: bool = False
     """True while it is known that no proxy stands between, so that what the session keeps is kept for us."""
-    script_was_here: bool = False
-    """True when a script had the session to itself: it may have deallocated what was prepared."""
 
     def __init__(self, database: str | None, **kwargs: Any) -> None:
         super().__init__(database, **{"prefer_psycopg3": True, **kwargs})
@@ -67,19 +65,10 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
         finally:
             self.is_direct = False
 
-    def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
-        """Run a statement, past the attendant if there is one."""
-        self.script_was_here |= self.refusing is not None and not (self.catalog is not None and self.catalog.is_ours)
-        return super().execute_sql(sql, params, *args)
-
     def _connect(self) -> Any:
         self.script_was_here = False
         base: Any = super()
         return base._connect()
-
-    def _goes_round(self) -> None:
-        super()._goes_round()
-        self.script_was_here |= self.refusing is not None and not self.is_running
 
     @contextmanager
     def preparing(self) -> Iterator[None]:

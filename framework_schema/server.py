@@ -53,11 +53,14 @@ class Attended:
     catalog: Catalog | None = None
     """What was read of the tables; there is one under the migration lock."""
     is_running: bool = False
+    script_was_here: bool = False
+    """True when a script had this session to itself, so that nothing is known of what the session keeps."""
 
     def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
         """Run a statement, past the attendant if there is one."""
         if self.refusing is not None and ENDS_TRANSACTION.match(sql):
             self._refuse(sql.split()[0].upper())
+        self.script_was_here |= self.refusing is not None and not (self.catalog is not None and self.catalog.is_ours)
         if self.catalog is not None:
             self.catalog.passed(sql, in_script=self.refusing is not None)
 
@@ -81,8 +84,10 @@ class Attended:
         return super().cursor(*args, **kwargs)  # type: ignore[misc]
 
     def _goes_round(self) -> None:
-        if self.catalog is not None and self.refusing is not None and not self.is_running:
-            self.catalog.shut()
+        if self.refusing is not None and not self.is_running:
+            self.script_was_here = True
+            if self.catalog is not None:
+                self.catalog.shut()
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin, unless a script asks."""

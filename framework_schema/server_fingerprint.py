@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -109,22 +108,20 @@ def server_key(database: pw.Database, history: History) -> tuple[Any, ...] | Non
     Such is one with another tool's history, and on MariaDB one in which a
     script was begun and not ended, of which the journal tells.
     """
-    for read in (History.facts, _closely):  # a history of old lacks some columns
+    for is_old in (False, True):
         with suppress(pw.DatabaseError), database.atomic() if database.in_transaction() else nullcontext():
-            return _key(database, history, read)
+            return _key(database, history, is_old=is_old)
     return None  # another tool's table of the history's name, a view that no longer stands, a server without a setting
 
 
-def _closely(history: History, *, has_events: bool) -> tuple[tuple[Any, ...], ...]:
-    return tuple(row.facts for row in history.applied())
-
-
-def _key(database: pw.Database, history: History, read: Callable[..., Any]) -> tuple[Any, ...] | None:
+def _key(database: pw.Database, history: History, *, is_old: bool) -> tuple[Any, ...] | None:
     tables = set(database.get_tables())
     if PEEWEE_MIGRATE_TABLE in tables:
         return None
     has_events = history.events_table in tables
-    rows = read(history, has_events=has_events) if history.table in tables else ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+    if history.table in tables:
+        rows = history.facts_of_old() if is_old else history.facts(has_events=has_events)
     begun = _begun(database, history) if has_events else set()
     if begun - {key for key, success, *_ in rows if success is None or success}:
         return None

@@ -127,7 +127,7 @@ def mariadb():
     return servers.need("mariadb")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(statements=plans(), cuts=st.lists(st.integers(1, 4), min_size=4, max_size=14))
 def test_what_is_gathered_makes_the_same_schema(mariadb, statements, cuts):
     ends = [0, *accumulate(cuts)]
