@@ -38,12 +38,17 @@ class Catalog:
         self._unknown: set[str] = set()
         self._is_whole = self._is_shut = False
         self._changed: str | None = None
-        self._is_looking = False
+        self._is_looking = self._is_changing = False
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a look at this table, or at the want of it, is to be had without asking the server."""
+        key = self._fold(name)
+        return key in self._tables or (self._is_whole and key not in self._unknown)
 
     def table(self, name: str, read: Callable[[], Table | None]) -> Table | None:
         """Return a table, None for one that is not there; ``read`` looks for it."""
         key = self._fold(name)
-        if key in self._tables or (self._is_whole and key not in self._unknown):
+        if self.knows(name):
             return self._tables.get(key)
         with self.looking():
             if self._does_fit is None:
@@ -69,7 +74,7 @@ class Catalog:
     @property
     def is_ours(self) -> bool:
         """True while what passes is ours, and so known to do nothing else."""
-        return self._is_looking or self._changed is not None
+        return self._is_looking or self._is_changing
 
     @property
     def is_patchy(self) -> bool:
@@ -91,12 +96,13 @@ class Catalog:
 
     @contextmanager
     def changing(self, name: str | None) -> Iterator[None]:
-        """Mark the body's statements as ours, and as such that change this table and no other; None for any."""
-        was, self._changed = self._changed, None if name is None else self._fold(name)
+        """Mark the body's statements as DDL of ours that changes this table and no other; None for any."""
+        was = self._is_changing, self._changed
+        self._is_changing, self._changed = True, None if name is None else self._fold(name)
         try:
             yield
         finally:
-            self._changed = was
+            self._is_changing, self._changed = was
 
     def passed(self, sql: str, *, in_script: bool) -> None:
         """Forget what a statement may change; called for each, before it runs."""

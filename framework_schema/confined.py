@@ -60,9 +60,9 @@ class Confined(OwnPostgres):
         """Be told what a statement did."""
 
     def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
-        """Run a statement so that its failure, unless it is a look of ours, does not end the transaction."""
-        is_look = self.catalog is not None and self.catalog.is_looking
-        if is_look or sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+        """Run a statement so that its failure, unless it is ours, does not end the transaction."""
+        is_ours = self.catalog is not None and self.catalog.is_ours
+        if is_ours or sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
             return super().execute_sql(sql, params, *args)
         cursor = pw.PostgresqlDatabase.connection(self).cursor()  # not as a script would ask for it
         cursor.execute("SAVEPOINT framework_schema_confined")

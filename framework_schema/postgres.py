@@ -34,6 +34,11 @@ LOCK_CLASS = 0x66736368
 
 CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.I)
 
+TABLES = (
+    "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace = "
+    "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = COALESCE(%s, current_schema())) ORDER BY relname"
+)
+
 LOCKED_OUT = "55P03"
 HINDRANCES = {"40001": Hindrance.CONFLICT, "40P01": Hindrance.CONFLICT, LOCKED_OUT: Hindrance.LOCK}
 """What others do to us: serialization failure, deadlock, lock not available. CockroachDB asks with 40001 to try again
@@ -69,6 +74,10 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
         self.script_was_here = False
         base: Any = super()
         return base._connect()
+
+    def get_tables(self, schema: str | None = None) -> list[str]:
+        """Ask the catalog itself: the view that Peewee asks takes the server longer to plan than to answer."""
+        return [name for (name,) in self.execute_sql(TABLES, (schema,)).fetchall()]
 
     @contextmanager
     def preparing(self) -> Iterator[None]:

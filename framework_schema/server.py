@@ -191,7 +191,7 @@ class ServerDialect(Dialect):
 
         if catalog is None:
             return read()
-        if catalog.is_patchy:
+        if catalog.is_patchy and not catalog.knows(name):
             with catalog.looking():
                 self.snapshot(database)
         return catalog.table(name, read)

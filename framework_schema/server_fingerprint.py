@@ -74,12 +74,12 @@ SELECT md5(coalesce(string_agg(fact, E'\\n' ORDER BY fact COLLATE "C"), '')) FRO
 
 POSTGRES_SETTINGS = (
     "SELECT version(), current_user::text, session_user::text, current_schemas(true)::text, encoding, datcollate, "
-    "datctype, to_jsonb(d) ->> 'datlocprovider', ARRAY(SELECT name || '=' || setting FROM pg_settings WHERE name IN "
-    "('search_path', 'default_tablespace', 'DateStyle', 'IntervalStyle', 'TimeZone', 'standard_conforming_strings', "
-    "'default_transaction_isolation', 'default_transaction_read_only', 'default_table_access_method', "
-    "'session_replication_role', 'row_security', 'check_function_bodies', 'default_with_oids', 'bytea_output', "
-    "'default_toast_compression', 'lc_messages', 'client_encoding', 'quote_all_identifiers', 'array_nulls') "
-    "ORDER BY name)::text FROM pg_database d WHERE datname = current_database()"
+    "datctype, to_jsonb(d) ->> 'datlocprovider', ARRAY(SELECT current_setting(name, true) FROM unnest('{search_path, "
+    "default_tablespace, DateStyle, IntervalStyle, TimeZone, standard_conforming_strings, lc_messages, "
+    "default_transaction_isolation, default_transaction_read_only, default_table_access_method, bytea_output, "
+    "session_replication_role, row_security, check_function_bodies, default_with_oids, array_nulls, "
+    "default_toast_compression, client_encoding, quote_all_identifiers}'::text[]) AS name)::text "
+    "FROM pg_database d WHERE datname = current_database()"
 )
 
 MARIADB_SETTINGS = (

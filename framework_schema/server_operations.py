@@ -330,7 +330,7 @@ class ServerOperations(Operations):
                 self._run(f"DROP TABLE {self._q(probe)}")
 
     def _probed_on_postgres(self, field: pw.Field[Any], probe: str) -> Column:
-        with self.database.atomic() as undone:
+        with self._changing(None), self.database.atomic() as undone:
             self._run(f"CREATE TABLE {self._q(probe)} ({self._bare(field)})")
             made = next(iter(self._require(probe).columns.values()))
             undone.rollback()
@@ -343,7 +343,8 @@ class ServerOperations(Operations):
     def _fill(self, table: str, column: str, value: Any) -> None:
         mark = self.database.param
         sql = f"UPDATE {self._q(table)} SET {self._q(column)} = {mark} WHERE {self._q(column)} IS NULL"
-        self._run(sql, (value,))
+        with self.own():  # its rows' triggers are not ours, and may change whatever they like
+            self.database.execute_sql(sql, (value,))
 
     def _is_empty(self, table: str) -> bool:
         with nullcontext() if self.kept is None else self.kept.looking():

@@ -21,6 +21,7 @@ from framework_schema.expected import _made as made
 from framework_schema.rehearsal import rehearse
 from framework_schema.report import State
 from framework_schema.runner import Runner
+from framework_schema.server_snapshot import PostgresReader
 
 
 @pytest.fixture
@@ -377,7 +378,63 @@ def test_so_may_one_that_refuses_a_transaction(fresh, folder, statement):
     assert report.applied == ["app/001_a", "app/002_b", "app/003_c", "app/004_d"]
 
 
+@pytest.mark.parametrize(
+    ("body", "is_foreign"),
+    [
+        ("migrator.rename_field('A', 'name', 'title')", False),
+        ("migrator.rename_table('A', 'B')", False),
+        ("migrator.change_fields('A', name=pw.CharField(null=True))", False),
+        ("migrator.remove_fields('A', 'name')", False),
+        ("migrator.add_not_null('A', 'name')", False),
+        ("migrator.add_fields('A', more=pw.IntegerField(default=1))", True),
+        ("migrator.add_default('A', 'name', 'x')", True),
+        ("migrator.sql('SELECT 1')", True),
+    ],
+)
+def test_a_session_is_ours_until_a_statement_or_a_row_s_trigger_of_somebody_else_may_run(
+    fresh, folder, body, is_foreign
+):
+    runner = quick(fresh, folder({"001_a": creates("A")}))
+    runner.migrate()
+    servers.run("postgresql", fresh.url, "INSERT INTO \"A\" (name) VALUES ('one')")
+
+    runner = quick(fresh, folder({"001_a": creates("A"), "002_b": script(body)}))
+
+    assert runner.migrate().applied == ["app/002_b"]
+    assert runner.target.database.script_was_here is is_foreign
+
+
 # The scratch
+
+
+def test_new_tables_are_made_without_a_look_at_those_there_are(fresh, folder, monkeypatch):
+    reads = []
+    read = PostgresReader.read
+    monkeypatch.setattr(
+        PostgresReader, "read", lambda self, structural: (reads.append(self.only), read(self, structural))[1]
+    )
+
+    def looks_with(count):
+        with servers.Fresh("postgresql") as other:
+            reads.clear()
+            quick(other, folder({f"{n:03d}_t": creates(f"T{n}") for n in range(1, count + 1)})).migrate()
+            return list(reads)
+
+    few = looks_with(2)
+
+    assert looks_with(30) == few
+
+
+def test_a_dry_run_knows_that_a_script_cannot_go_on_after_an_operation_that_failed(fresh, folder):
+    scripts = {"001_a": creates("A")}
+    quick(fresh, folder(scripts)).migrate()
+    servers.run("postgresql", fresh.url, *["INSERT INTO \"A\" (name) VALUES ('one')"] * 2)
+    tries = "try: migrator.add_index('A', 'name', unique=True)\nexcept pw.PeeweeException: pass\n"
+    scripts["002_b"] = script(tries + "migrator.add_fields('A', more=pw.IntegerField(null=True))")
+
+    assert rehearse(quick(fresh, folder(scripts))).state is State.FAILED
+    with pytest.raises(MigrationFailed):
+        quick(fresh, folder(scripts)).migrate()
 
 
 def test_what_is_expected_is_the_same_whether_the_scratch_s_tables_are_kept_or_not(fresh, folder, monkeypatch):
