@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -107,10 +108,13 @@ class Crew:
             worker.close()
 
     def turns(self, series: Series, rounds: int) -> Iterator[tuple[int, Worker]]:
-        """Yield everyone's turns, in another order each round, without those who were wrong."""
+        """Yield everyone's turns, each round shuffled, without those who were wrong.
+
+        Whoever has had the turn before leaves the caches warm or cold, which was seen to be worth 5 %.
+        """
+        order = Random(rounds)
         for number in range(rounds):
-            shift = number % len(self.workers)
-            for worker in self.workers[shift:] + self.workers[:shift]:
+            for worker in order.sample(self.workers, len(self.workers)):
                 if worker.name not in series.wrong:
                     yield number, worker
 
