@@ -54,15 +54,21 @@ class Found:
     rows: tuple[AppliedMigration, ...]
     status: Status
     live: Snapshot
-    drift: Drift
+    expected: Snapshot
     is_foreign: bool
     version: int | None = None
     """What ``Dialect.data_version`` said before."""
 
+    @cached_property
+    def drift(self) -> Drift:
+        """How the live schema differs from the expected one; where scripts are pending, nobody asks."""
+        return find_drift(self.expected, self.live)
+
     def leaves_nothing(self, order: Order) -> bool:
         """True when neither a script nor the schema needs anything."""
-        drift = self.drift.additive or (order.strict and self.drift.structural)
-        return order.to is None and self.status.is_current and not self.status.failed and not drift
+        if order.to is not None or not self.status.is_current or self.status.failed:
+            return False
+        return not (self.drift.additive or (order.strict and self.drift.structural))
 
 
 class Looker:
@@ -213,10 +219,9 @@ class Looker:
         known = self._known_here(rows)
         status = compare(known.migrations, rows, known.sources)
         expected = self.expected(known.migrations, structural)
-        drift = find_drift(expected, live)
         ours = expected.tables.keys()
         is_foreign = bool(live.tables) and not rows and not (live.tables.keys() & ours) and FRAMEWORK in known.sources
-        return Found(known, rows, status, live, drift, is_foreign, version)
+        return Found(known, rows, status, live, expected, is_foreign, version)
 
     def _known_here(self, rows: Iterable[AppliedMigration]) -> Collection:
         """Leave out plugins whose rows the database does not carry, when it is one of a fleet."""
