@@ -50,7 +50,9 @@ class Operations(ABC):
 
     def model_of(self, name: str) -> type[pw.Model] | None:
         """Read a table of the live database as a model, or None where there is no such table."""
-        table = next((t for t in self.database.get_tables() if ddl.fold(t) == ddl.fold(name)), None)
+        tables = self.database.get_tables()
+        is_exact = name in tables or isinstance(self.database, pw.PostgresqlDatabase)  # to which case is part of a name
+        table = next((t for t in tables if t == name or (not is_exact and ddl.fold(t) == ddl.fold(name))), None)
         if table is None:
             return None
         models = Introspector.from_database(self.database).generate_models(
@@ -451,6 +453,6 @@ def _literal(value: Any) -> str:
         return str(int(value))
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | memoryview):
         return f"x'{value.hex()}'"
     return "'" + str(value).replace("'", "''") + "'"

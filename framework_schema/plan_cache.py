@@ -26,6 +26,7 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema import marks
 from framework_schema.folding import READ, Schema, folded
 from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.migration import Migration
@@ -38,13 +39,19 @@ logger = logging.getLogger(__name__)
 PREPARE, ALIGN = "<history>", "<alignment>"
 """The two steps of a run that are no script."""
 
+SEQUENCES = "sqlite_sequence"
+STATISTICS = "SELECT name FROM sqlite_master WHERE name LIKE 'sqlite\\_stat%' ESCAPE '\\'"
+"""What ANALYZE made, which is none of a ``Schema``."""
+
 DOUBTS = 3
 """How often a group may go wrong before it is given up."""
 
 MODULES = frozenset({
     "__future__", "abc", "collections", "contextlib", "decimal", "enum", "framework_schema.fields",
     "framework_schema.rows", "functools", "itertools", "json", "math", "operator", "peewee", "peewee_migrate",
-    "playhouse", "re", "string", "textwrap", "typing",
+    "playhouse.fields", "playhouse.hybrid", "playhouse.migrate", "playhouse.mysql_ext", "playhouse.postgres_ext",
+    "playhouse.reflection", "playhouse.shortcuts", "playhouse.signals", "playhouse.sqlite_ext", "re", "string",
+    "textwrap", "typing",
 })  # fmt: skip
 """What a script may import and still be repeated: nothing here knows the clock, chance, files or the network."""
 
@@ -167,7 +174,7 @@ class Recording:
         made: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """Add the step that a tape has seen; its history row is not on the tape."""
-        if key not in (PREPARE, ALIGN) and any(self.history.lower() in s.sql.lower() for s in tape.statements):
+        if key not in (PREPARE, ALIGN) and self._touches_history(tape):
             tape.distrust("it works on the history itself")
         if key == ALIGN and tape.statements:
             tape.distrust("what it makes goes on record, too")
@@ -177,6 +184,11 @@ class Recording:
         why = tape.doubt or (None if tape.is_trusted else "it went round its connection")
         logger.debug("%s: %s", key, why or f"{len(tape.statements)} statements to repeat")
         self.steps.append(Recorded(key, outcome, detail, made, statements, stands_for, why, left))
+
+    def _touches_history(self, tape: Tape) -> bool:
+        """Tell whether it names the history, whose rows are written later in a repetition, or gets at it by a view."""
+        names = {self.history.lower(), marks.events_of(self.history).lower()}
+        return bool(names & tape.tables) or any(name in s.sql.lower() for s in tape.statements for name in names)
 
     def end(self, after: tuple[Migration, ...], report: Report) -> None:
         """Take down how the run ended, which went well."""
@@ -306,11 +318,25 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
     names = {name.lower() for kind, name, *_ in master if kind == "table"}
     if PEEWEE_MIGRATE_TABLE in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
         return None
+    if _has_triggers(master, history.table) or (SEQUENCES in names and _counts_what_is_gone(database, names)):
+        return None
     try:
         facts = _facts(history, names) if history.table.lower() in names else ()
     except pw.DatabaseError:  # another tool's table of that name; the closer look says so
         return None
-    return (master, facts, settings)
+    kept = tuple(database.execute_sql(STATISTICS).fetchall())  # which a script may find in the list of tables
+    return (master, kept, facts, settings)
+
+
+def _has_triggers(schema: Schema, history: str) -> bool:
+    """Tell whether triggers fire on the history, whose rows are written later where a plan is repeated."""
+    ours = (history.lower(), marks.events_of(history).lower())
+    return any(kind == "trigger" and table.lower() in ours for kind, _, table, _ in schema)
+
+
+def _counts_what_is_gone(database: pw.SqliteDatabase, tables: Container[str]) -> bool:
+    """Tell whether a counter is left of a table that is gone; a rename would take it along, and folding would not."""
+    return any(name.lower() not in tables for (name,) in database.execute_sql(f"SELECT name FROM {SEQUENCES}"))
 
 
 def _facts(history: History, tables: Container[str]) -> tuple[tuple[Any, ...], ...]:
@@ -393,19 +419,22 @@ def is_repeatable(migration: Migration) -> bool:
 
 
 def _is_inward(tree: ast.Module) -> bool:
+    mentions = {id(node) for node in mere_mentions(tree)}
     for node in ast.walk(tree):
+        if id(node) in mentions:
+            continue
         match node:
             case ast.Import(names=names):
                 is_inward = all(_is_harmless(name.name) for name in names)
             case ast.ImportFrom(module=module, names=names, level=level):
                 is_inward = level == 0 and _is_harmless(module or "")
-                is_inward &= module in OURS or not {name.name for name in names} & OUTSIDE
+                is_inward &= module in OURS or not any(_leads_out(name.name) for name in names)
             case ast.Call(func=ast.Name(id="getattr"), args=[ast.Name(), asked, *_]):  # a module's, perhaps
-                is_inward = isinstance(asked, ast.Constant) and asked.value not in OUTSIDE
+                is_inward = isinstance(asked, ast.Constant) and not _leads_out(str(asked.value))
             case ast.Name(id=name):
                 is_inward = name not in BUILTINS
             case ast.Attribute(attr=name):
-                is_inward = name not in OUTSIDE
+                is_inward = not _leads_out(name)
             case _:
                 continue
         if not is_inward:
@@ -419,6 +448,26 @@ def _is_contained(database: pw.Database, migration: Migration) -> bool:
     from framework_schema.server_watched import is_contained
 
     return is_contained(migration)
+
+
+def mere_mentions(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield plain names that are annotations or what isinstance asks for: ``pw.Database`` there opens none."""
+    for node in ast.walk(tree):
+        asked = []
+        match node:
+            case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Tuple(elts=kinds)]):
+                asked = kinds
+            case ast.Call(func=ast.Name(id="isinstance"), args=[_, kind]):
+                asked = [kind]
+        for found in (getattr(node, "annotation", None), getattr(node, "returns", None), *asked):
+            match found:
+                case ast.Name() | ast.Attribute(value=ast.Name()):
+                    yield found
+
+
+def _leads_out(name: str) -> bool:
+    """Tell whether a name is something of the outside, or a kind of database, which would be another one."""
+    return name in OUTSIDE or name.endswith("Database")
 
 
 def _is_harmless(module: str) -> bool:
@@ -463,6 +512,8 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
     if report is None or [s.key for s in first.steps] != [s.key for s in second.steps]:
         return None
     if (first.before, first.after) != (second.before, second.after):
+        return None
+    if any(_has_triggers(step.left or (), first.history) for step in (*first.steps, *second.steps)):
         return None
     pairs = list(zip(first.steps, second.steps, strict=True))
     if any((a.outcome, a.made) != (b.outcome, b.made) for a, b in pairs):

@@ -158,7 +158,7 @@ class PostgresGrammar(Grammar):
             return str(value).upper()
         if isinstance(value, int | float):
             return repr(value)
-        if isinstance(value, bytes):
+        if isinstance(value, bytes | memoryview):
             return f"'\\x{value.hex()}'"
         return "'" + str(value).replace("'", "''") + "'"
 
@@ -272,7 +272,7 @@ class MysqlGrammar(Grammar):
             return str(int(value))
         if isinstance(value, int | float):
             return repr(value)
-        if isinstance(value, bytes):
+        if isinstance(value, bytes | memoryview):
             return f"x'{value.hex()}'"
         return mysql_literal(str(value))
 

@@ -27,6 +27,7 @@ import peewee as pw
 
 from framework_schema.migration import Migration
 from framework_schema.mysql import Journal, OwnMysql
+from framework_schema.plan_cache import mere_mentions
 from framework_schema.postgres import OwnPostgres
 from framework_schema.server import Attended
 from framework_schema.watched import PLAIN, Statement, Tape
@@ -158,17 +159,8 @@ def watched_server(database: pw.Database) -> pw.Database:
 @lru_cache(maxsize=512)
 def is_contained(migration: Migration) -> bool:
     """Tell, by its text alone, that a script reaches the server by its database's ``execute_sql`` only."""
-    annotations = {id(node) for node in _annotations(migration.tree)}
-    return all(id(node) in annotations or _is_contained(node) for node in ast.walk(migration.tree))
-
-
-def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield annotations that are plain names, such as ``pw.Database`` in the head that peewee_migrate writes."""
-    for node in ast.walk(tree):
-        for found in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            match found:
-                case ast.Name() | ast.Attribute(value=ast.Name()):
-                    yield found
+    mentions = {id(node) for node in mere_mentions(migration.tree)}
+    return all(id(node) in mentions or _is_contained(node) for node in ast.walk(migration.tree))
 
 
 def _is_contained(node: ast.AST) -> bool:

@@ -20,7 +20,7 @@ import platform
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ from framework_schema.plan_cache import is_repeatable
 from framework_schema.rollback import partly
 from framework_schema.snapshot import Snapshot
 from framework_schema.sqlite_snapshot import of_database
-from framework_schema.watched import WatchedConnection
+from framework_schema.watched import WatchedConnection, WatchedDatabase
 
 if TYPE_CHECKING:
     from framework_schema.migrator import LazyOrm
@@ -53,13 +53,19 @@ MOMENTS = {
     "current_time": ("03:04:05.678901", "%H:%M:%S"),
 }
 """What SQLite's clock says while a template is built, and how the copy writes the real time."""
+LATER = {
+    "current_timestamp": "9998-11-30 21:58:57",
+    "current_date": "9998-11-30",
+    "current_time": "21:58:57.123456",
+}
+"""What it says the second time, so that what is made of a time (its year, an order) is not the same and is noticed."""
 
 CHANCE = ("random", "randomblob", "julianday", "unixepoch", "strftime", "datetime", "date", "time", "timediff")
 """Functions that fail while a template is built: what uses them goes the slow way."""
 
 OWN_PRAGMAS = frozenset({
-    "busy_timeout", "cache_size", "foreign_keys", "journal_mode", "journal_size_limit", "mmap_size",
-    "recursive_triggers", "synchronous", "temp_store", "wal_autocheckpoint",
+    "busy_timeout", "cache_size", "foreign_keys", "journal_mode", "journal_size_limit", "mmap_size", "synchronous",
+    "temp_store", "wal_autocheckpoint",
 })  # fmt: skip
 """PRAGMAs of the app's that a copied file can have all the same: they are the connection's, or set afterwards."""
 
@@ -144,7 +150,17 @@ def fits(database: pw.Database) -> bool:
         return False
     pragmas = {str(name).lower() for name, _ in vars(database).get("_pragmas", ())}
     given = {name for name, value in database.connect_params.items() if value is not WatchedConnection}
-    return pragmas <= OWN_PRAGMAS and given <= OWN_PARAMS and not vars(database).get("_attached")
+    return pragmas <= OWN_PRAGMAS and given <= OWN_PARAMS and not any(_registered(database))
+
+
+def _registered(database: Any) -> Iterator[Any]:
+    """Yield what an app gave its connections that may make other rows of the same statements."""
+    usual: Any = pw.SqliteDatabase(None)
+    yield database._attached
+    for kind in ("_functions", "_aggregates", "_window_functions", "_collations", "_extensions"):
+        yield [name for name in getattr(database, kind) if name not in getattr(usual, kind)]
+        if isinstance(own := getattr(database, kind), dict):
+            yield [name for name, what in own.items() if what != getattr(usual, kind).get(name)]
 
 
 def is_vacant(path: Path) -> bool:
@@ -281,18 +297,22 @@ def store(key: str, template: Template) -> None:
 def built(migrations: Sequence[Migration], table: str, fingerprint: str, plugins: str) -> Template | None:
     """Build a template from scripts, or None where a copy might not be what a run would make."""
     try:
-        first, second = (_build(migrations, table, fingerprint, plugins) for _ in range(2))
+        clock = {name: mark for name, (mark, _) in MOMENTS.items()}
+        first, second = (_build(migrations, table, fingerprint, plugins, of) for of in (clock, LATER))
     except NoTemplate as reason:
         logger.debug("no template: %s", reason)
         return None
-    if _dump(first.content) != _dump(second.content) or first.steps != second.steps:
+    own = {table, marks.events_of(table)}
+    if _dump(first.content, clock, own) != _dump(second.content, LATER, own) or first.steps != second.steps:
         logger.debug("no template: the scripts made something else the second time")
         return None
     return first
 
 
-def _build(migrations: Sequence[Migration], table: str, fingerprint: str, plugins: str) -> Template:
-    with _memory() as database:
+def _build(
+    migrations: Sequence[Migration], table: str, fingerprint: str, plugins: str, clock: Mapping[str, str]
+) -> Template:
+    with _memory(clock) as database:
         dialect = for_database(database)
         history = History(database, table)
         with dialect.exclusive(database, "template"):
@@ -305,7 +325,9 @@ def _build(migrations: Sequence[Migration], table: str, fingerprint: str, plugin
                 steps.append(_run(database, dialect, history, migration, orm))
             if dialect.violations(database):
                 raise NoTemplate("rows without the row they refer to")
-            times = tuple(_times(database, {table, history.events_table}))
+            if any(_has_triggers(database, own) for own in (table, history.events_table)):
+                raise NoTemplate("triggers on the history, which is written anew in each copy")
+            times = tuple(_times(database, {table, history.events_table}, [*clock.values()]))
             mark = marks.made("strict", plugins, fingerprint, marks.state(database.execute_sql, table))
             at = migrations[-1].key if migrations else None
             history.log(Event("verified", key=at, mark=mark))
@@ -313,13 +335,15 @@ def _build(migrations: Sequence[Migration], table: str, fingerprint: str, plugin
         return Template(connection.serialize(), tuple(steps), times)
 
 
-def _run(database: pw.Database, dialect: Dialect, history: History, migration: Migration, orm: LazyOrm) -> Made:
+def _run(database: WatchedDatabase, dialect: Dialect, history: History, migration: Migration, orm: LazyOrm) -> Made:
     doing = dialect.operations(database)
     try:
-        with dialect.step(database, migration.key):
+        with dialect.step(database, migration.key), database.watching(ours=False) as tape:
             call(migration, database, doing, orm)
     except (Exception, SystemExit) as error:
         raise NoTemplate(f"{migration.key}: {type(error).__name__}: {error}") from error
+    if tape.asks_where:
+        raise NoTemplate(f"{migration.key} asks which file it is in, or how that is set up")
     outcome = "adopted" if doing.is_adoption else "applied"
     detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
     history.record_all([Event(outcome, "ok", migration.key, detail, duration_ms=0, checksum=migration.checksum)])
@@ -327,13 +351,13 @@ def _run(database: pw.Database, dialect: Dialect, history: History, migration: M
 
 
 @contextmanager
-def _memory() -> Iterator[Any]:
+def _memory(clock: Mapping[str, str]) -> Iterator[Any]:
     """Open a database in memory whose clock stands still, and where chance is an error."""
-    database: Any = pw.SqliteDatabase(":memory:")
+    database: Any = WatchedDatabase(":memory:", factory=WatchedConnection)
     database.connect()
     try:
         connection = database.connection()
-        for name, (mark, _) in MOMENTS.items():
+        for name, mark in clock.items():
             connection.create_function(name, 0, lambda mark=mark: mark)
         for name in CHANCE:
             connection.create_function(name, -1, _refuse)
@@ -346,9 +370,8 @@ def _refuse(*_: Any) -> None:
     raise ValueError("the clock and chance are not to be asked here")
 
 
-def _times(database: pw.Database, without: set[str]) -> Iterator[tuple[str, str]]:
+def _times(database: pw.Database, without: set[str], marks: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Find the cells that hold the standing clock's time; raises ``NoTemplate`` where they cannot be set anew."""
-    marks = [mark for mark, _ in MOMENTS.values()]
     for table in database.get_tables():
         if table in without or database.execute_sql(f"SELECT 1 FROM {_quoted(table)} LIMIT 1").fetchone() is None:
             continue
@@ -369,18 +392,19 @@ def _has_triggers(database: pw.Database, table: str) -> bool:
     return database.execute_sql(sql, (table,)).fetchone() is not None
 
 
-def _dump(content: bytes) -> list[str]:
-    """Return schema and rows as text, without when the history was written."""
+def _dump(content: bytes, clock: Mapping[str, str], own: Collection[str]) -> list[str]:
+    """Return schema and rows as text, times by their names, without when the ``own`` tables were written."""
+    names_of = {mark: f"<{name}>" for name, mark in clock.items()}
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(content)
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         lines = [repr(row) for row in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")]
         for table in tables:
             names = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(table)})")]
-            kept = [_quoted(name) for name in names if name not in ("at", "applied_at", "execution_time_ms", "mark")]
-            lines += [
-                f"{table} {row!r}" for row in connection.execute(f"SELECT {', '.join(kept)} FROM {_quoted(table)}")
-            ]
+            if table in own:
+                names = [name for name in names if name not in ("at", "applied_at", "execution_time_ms", "mark")]
+            rows = connection.execute(f"SELECT {', '.join(map(_quoted, names))} FROM {_quoted(table)}")
+            lines += [f"{table} {[names_of.get(value, value) for value in row]!r}" for row in rows]
         return lines
 
 

@@ -28,10 +28,23 @@ SCHEMA_PRAGMAS = frozenset(name.removeprefix("pragma_") for name in SCHEMA_TABLE
 PURE = frozenset({"like", "glob", "lower", "upper", "length", "substr", "instr", "replace", "coalesce", "count"})
 """Functions that a question about the schema may use and that give everyone the same answer."""
 
+COUNTERS = frozenset({"changes", "last_insert_rowid", "total_changes"})
+"""Functions that tell of the statement before, which is another one where a plan is repeated."""
+MASTER = frozenset({"sqlite_master", "sqlite_schema"})
+OF_THE_FILE = frozenset({"rootpage", "rowid"})
+"""Columns of sqlite_master that differ between databases of one schema."""
+OF_THE_FILE_NAME = re.compile(r"\*|\b(rootpage|_?rowid_?|oid)\b", re.I)
+MASTER_NAME = re.compile(r"\bsqlite_(master|schema)\b", re.I)
+PRAGMA_NAME = re.compile(r"\bpragma_\w+", re.I)
+
+DDL = frozenset({"CREATE", "ALTER", "DROP"})
 DO = frozenset({"CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"})
 PLAIN = (type(None), bool, int, float, str, bytes)
-READ, FUNCTION = sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION
+FUNCTION = sqlite3.SQLITE_FUNCTION
+TOUCHES = frozenset({sqlite3.SQLITE_READ, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
 EMPTY = re.compile(r'SELECT 1 FROM "(?:[^"]|"")+" LIMIT 1')
+SAME_IN_ALL = SCHEMA_PRAGMAS | {"foreign_key_check", "foreign_keys", "legacy_alter_table"}
+"""PRAGMAs that answer alike for two databases of one schema and the same rows, whatever file each is."""
 PRAGMA = re.compile(r'\s*PRAGMA\s+(?:"?main"?\.)?"?(\w+)"?\s*(=|\(|;|\Z)', re.I)
 SETTING = re.compile(r"PRAGMA legacy_alter_table\s*=\s*\w+", re.I)
 UNWATCHED = (
@@ -58,21 +71,35 @@ class Statement:
     converges: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a statement uses: tables whose rows it touches, columns of sqlite_master, functions; in lower case."""
+
+    tables: frozenset[str]
+    of_schema: frozenset[str]
+    functions: frozenset[str]
+
+
 class Tape:
     """What reached the connection while it was watched; ``doubt`` says why it is not to be trusted.
 
-    ``is_ours`` says that no script was watched, but we ourselves.
+    ``is_ours`` says that no script was watched, but we ourselves. ``tables`` are
+    those whose rows it touched, ``asks_where`` tells that it asked which file it
+    is in, or how that is set up.
     """
 
     def __init__(self, is_ours: bool = False) -> None:
         self.is_ours = is_ours
         self.statements: list[Statement] = []
         self.doubt: str | None = None
+        self.tables: set[str] = set()
+        self.asks_where = False
         self.noted = self.traced = 0
 
-    def distrust(self, why: str) -> None:
+    def distrust(self, why: str, *, asks_where: bool = False) -> None:
         """Remember the first reason."""
         self.doubt = self.doubt or why
+        self.asks_where |= asks_where
 
     @property
     def is_trusted(self) -> bool:
@@ -89,7 +116,7 @@ class WatchedConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self._judge: Callable[..., int] | None = None
         self._seen: list[tuple[int, str | None, str | None]] = []
-        self._known: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._known: dict[str, Used] = {}
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor that tells the tape."""
@@ -106,12 +133,21 @@ class WatchedConnection(sqlite3.Connection):
         super().set_trace_callback(None if tape is None else self._traced)
         self.set_authorizer(self._judge)
 
-    def used(self, sql: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the tables and functions that a statement reads; SQLite tells when it compiles it."""
+    @property
+    def total_changes(self) -> int:
+        """Return the number of rows changed so far, which is another one elsewhere."""
+        if self.tape is not None:
+            self.tape.distrust("it asks how many rows were changed so far")
+        return int(sqlite3.Connection.total_changes.__get__(self))
+
+    def used(self, sql: str) -> Used:
+        """Return what a statement uses, its views and triggers included; SQLite tells when it compiles it."""
         if self._seen or sql not in self._known:
-            tables = frozenset((first or "").lower() for action, first, _ in self._seen if action == READ)
+            touched = [(first, second) for action, first, second in self._seen if action in TOUCHES]
+            tables = frozenset((table or "").lower() for table, _ in touched)
+            of_schema = frozenset((column or "").lower() for table, column in touched if _is_master(table))
             functions = frozenset((second or "").lower() for action, _, second in self._seen if action == FUNCTION)
-            self._known[sql] = tables, functions
+            self._known[sql] = Used(tables, of_schema, functions)
         return self._known[sql]
 
     def forget(self) -> None:
@@ -119,13 +155,17 @@ class WatchedConnection(sqlite3.Connection):
         self._seen = []
 
     def _authorize(self, action: int, first: str | None, second: str | None, *rest: str | None) -> int:
-        if action in (READ, FUNCTION):
+        if action == FUNCTION or action in TOUCHES:
             self._seen.append((action, first, second))
         return sqlite3.SQLITE_OK if self._judge is None else self._judge(action, first, second, *rest)
 
     def _traced(self, sql: str) -> None:
         if self.tape is not None and not sql.startswith("--"):  # so a trigger's statements begin
             self.tape.traced += 1
+
+
+def _is_master(table: str | None) -> bool:
+    return (table or "").lower() in MASTER
 
 
 def _distrusting(name: str) -> Callable[..., Any]:
@@ -155,7 +195,11 @@ class WatchedCursor(sqlite3.Cursor):
         self._place = None
         self.connection.forget()
         tape.noted += 1
-        result = super().execute(sql, params)
+        try:
+            result = super().execute(sql, params)
+        except BaseException:  # elsewhere it may succeed, and leave something
+            tape.distrust("a statement of it failed")
+            raise
         self._note(tape, sql, params)
         return result
 
@@ -191,6 +235,8 @@ class WatchedCursor(sqlite3.Cursor):
         word = sql.split(None, 1)[0].upper().rstrip(";") if sql.strip() else ""
         if word in ("SAVEPOINT", "RELEASE"):
             return
+        used = self.connection.used(sql)
+        self._note_uses(tape, used, sql, is_ddl=word in DDL)
         if EMPTY.fullmatch(sql):
             tape.noted += 1
             row = sqlite3.Cursor(self.connection).execute(sql).fetchone()
@@ -198,16 +244,30 @@ class WatchedCursor(sqlite3.Cursor):
         elif word == "PRAGMA":
             self._note_pragma(tape, sql)
         elif self.description is not None:
-            self._note_read(tape, sql)
+            self._note_read(tape, used)
         elif word in DO and isinstance(params, tuple | list) and all(type(value) in PLAIN for value in params):
             self._place = len(tape.statements)
             tape.statements.append(Statement(sql, tuple(params)))
         else:
             tape.distrust(f"it runs {word or 'an empty statement'} with values of its own kind")
 
-    def _note_read(self, tape: Tape, sql: str) -> None:
-        tables, functions = self.connection.used(sql)
-        if not tables or not tables <= SCHEMA_TABLES or not functions <= PURE:
+    @staticmethod
+    def _note_uses(tape: Tape, used: Used, sql: str, *, is_ddl: bool) -> None:
+        """Note what a statement uses; DDL, and the first look at a table of a PRAGMA, work on sqlite_master anyway."""
+        tape.tables |= used.tables
+        if tape.is_ours:
+            return
+        if used.functions & COUNTERS:
+            tape.distrust("it asks what the statement before changed")
+        if MASTER_NAME.search(sql) if is_ddl else used.of_schema & OF_THE_FILE and OF_THE_FILE_NAME.search(sql):
+            tape.distrust("it reads where in the file a table is")
+        asked = PRAGMA_NAME.findall(sql) if is_ddl else used.tables
+        if any(name.startswith("pragma_") and name.removeprefix("pragma_") not in SAME_IN_ALL for name in asked):
+            tape.distrust("it asks for what is this file's", asks_where=True)
+
+    @staticmethod
+    def _note_read(tape: Tape, used: Used) -> None:
+        if not used.tables or not used.tables <= SCHEMA_TABLES or not used.functions <= PURE:
             tape.distrust("it reads rows")
 
     def _note_pragma(self, tape: Tape, sql: str) -> None:
@@ -216,7 +276,7 @@ class WatchedCursor(sqlite3.Cursor):
         if SETTING.fullmatch(sql.strip()):
             tape.statements.append(Statement(sql))
         elif sets or name not in SCHEMA_PRAGMAS | {"legacy_alter_table"}:
-            tape.distrust(f"it uses PRAGMA {name}")
+            tape.distrust(f"it uses PRAGMA {name}", asks_where=name not in SAME_IN_ALL)
 
 
 class WatchedDatabase(OwnSqlite):
@@ -228,7 +288,7 @@ class WatchedDatabase(OwnSqlite):
     def database(self) -> Any:
         """Return the file's name, which is another one elsewhere."""
         if self.tape is not None:
-            self.tape.distrust("it asks for the database's name")
+            self.tape.distrust("it asks for the database's name", asks_where=True)
         return vars(self).get("database")
 
     @database.setter
