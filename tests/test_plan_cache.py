@@ -441,6 +441,144 @@ def test_a_fleet_of_histories_ends_the_same_with_and_without(historical, copy_of
         assert files.query(one, events) == files.query(other, events), one.name
 
 
+def seeds(*statements):
+    """Prepare each database with these statements, the same in all."""
+    return lambda number, connection: [connection.execute(statement) for statement in statements]
+
+
+def doubled_in_two(number, connection):
+    connection.execute("CREATE TABLE u (e)")
+    connection.execute(f"INSERT INTO u VALUES (1), ({1 if number < 2 else 2})")
+
+
+def analyzed_from_the_third_on(number, connection):
+    connection.execute("CREATE INDEX item_name ON item (name)")
+    connection.execute("ANALYZE") if number > 1 else None
+
+
+def with_free_pages_from_the_third_on(number, connection):
+    tables = [f"passing{n}" for n in range(3)] if number > 1 else []
+    for table in [*tables, "more"]:
+        connection.execute(f"CREATE TABLE {table} (x)")
+    for table in tables:
+        connection.execute(f"DROP TABLE {table}")
+
+
+def left_alone(number, connection):
+    """Prepare nothing."""
+
+
+SEEN = "CREATE TABLE seen (what)"
+HIDDEN = {
+    "an operation that failed": (
+        doubled_in_two,
+        [script("try: migrator.add_index('u', 'e', unique=True)\nexcept pw.IntegrityError: pass")],
+    ),
+    "a statement that failed": (
+        doubled_in_two,
+        [script("try: migrator.sql('CREATE UNIQUE INDEX one ON u (e)')\nexcept pw.IntegrityError: pass")],
+    ),
+    "rows put in by one that failed": (
+        seeds("CREATE TABLE one (id INTEGER PRIMARY KEY)", "INSERT INTO one VALUES (2)"),
+        [script("try: migrator.sql('INSERT OR FAIL INTO one VALUES (1), (2)')\nexcept pw.IntegrityError: pass")],
+    ),
+    "changes that are counted": (
+        left_alone,
+        [
+            script(
+                "connection = database.connection()\nbefore = connection.total_changes\n"
+                "migrator.sql(\"UPDATE item SET note = 1 WHERE name LIKE '0 %' OR name LIKE '1 %'\")\n"
+                "if connection.total_changes > before: migrator.sql(\"INSERT INTO item (name) VALUES ('more')\")"
+            )
+        ],
+    ),
+    "changes before": (left_alone, [sql(SEEN), sql("INSERT INTO seen SELECT changes()")]),
+    "the id before": (left_alone, [sql(SEEN), sql("INSERT INTO seen SELECT last_insert_rowid()")]),
+    "the events": (left_alone, [sql(SEEN), sql("INSERT INTO seen SELECT count(*) FROM schema_migration_events")]),
+    "a view of the history": (
+        left_alone,
+        [
+            sql(SEEN, "CREATE VIEW done AS SELECT count(*) AS n FROM schema_migrations"),
+            sql("INSERT INTO seen VALUES (0)"),
+            sql("INSERT INTO seen SELECT n FROM done"),
+        ],
+    ),
+    "a trigger on the history": (
+        left_alone,
+        [
+            sql(
+                SEEN, "CREATE TRIGGER told AFTER INSERT ON schema_migrations BEGIN "
+                "INSERT INTO seen SELECT new.migration_name; END"
+            ),
+            sql("INSERT INTO seen VALUES ('b')"),
+            sql("INSERT INTO seen VALUES ('c')"),
+        ],
+    ),
+    "a trigger that was there": (
+        seeds(
+            SEEN,
+            "CREATE TRIGGER told AFTER INSERT ON schema_migrations "
+            "BEGIN INSERT INTO seen SELECT new.migration_name; END",
+        ),
+        [sql("INSERT INTO seen VALUES ('b')"), sql("INSERT INTO seen VALUES ('c')")],
+    ),
+    "statistics among the tables": (
+        analyzed_from_the_third_on,
+        [sql(SEEN), script("for name in database.get_tables(): migrator.sql('INSERT INTO seen VALUES (?)', name)")],
+    ),
+    "the page of a table": (
+        with_free_pages_from_the_third_on,
+        [
+            sql(SEEN),
+            script(
+                "page = database.execute_sql(\"SELECT rootpage FROM sqlite_master WHERE name = 'seen'\").fetchone()\n"
+                "migrator.sql('INSERT INTO seen VALUES (?)', page[0])"
+            ),
+        ],
+    ),
+    "a counter that was left": (
+        seeds("INSERT INTO sqlite_sequence VALUES ('a', 40)"),
+        [sql("CREATE TABLE a (id INTEGER PRIMARY KEY)", "ALTER TABLE a RENAME TO b")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_what_looks_alike_ends_as_its_scripts_would_have_ended(folder, cache, tmp_path, case):
+    prepare, scripts = HIDDEN[case]
+
+    source = folder({"001_item": sql(ITEM)})
+    fleets = [[tmp_path / name / f"{number}.db" for number in range(MEMBERS)] for name in ("fast", "slow")]
+    for number, path in [pair for paths in fleets for pair in enumerate(paths)]:
+        path.parent.mkdir(exist_ok=True)
+        Runner(path, [source], config=OFF).migrate()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for row in range(number + 1):
+                connection.execute("INSERT INTO item (name) VALUES (?)", (f"{number} {row}",))
+            prepare(number, connection)
+    scripts = [creates("other"), *scripts]  # something that is repeated all the same
+    source = folder({"001_item": sql(ITEM)} | {f"{n:03d}_x": text for n, text in enumerate(scripts, start=2)})
+
+    ends = []
+    for paths, config in zip(fleets, (ON, OFF), strict=True):
+        report = fleet.migrate_fleet(paths, [source], jobs=1, config=config)
+        ends.append(([everything_in(path) for path in paths], [(r.state, r.applied) for r in report.reports]))
+
+    assert ends[0] == ends[1]
+
+
+def everything_in(path):
+    """Return schema and rows but for times, and counters in any order."""
+    found = {"": files.query(path, "SELECT type, name, tbl_name, sql FROM sqlite_master")}
+    for table in files.tables(path):
+        if not table.startswith(("schema_migration", "sqlite_")):
+            found[table] = files.query(path, f'SELECT * FROM "{table}"')
+    return found | {
+        "history": files.history(path),
+        "counters": files.query(path, "SELECT name, seq FROM sqlite_sequence ORDER BY name"),
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "is_inward"),
     [
@@ -448,6 +586,14 @@ def test_a_fleet_of_histories_ends_the_same_with_and_without(historical, copy_of
         ("from contextlib import suppress", True),
         ("from framework_schema.fields import now", True),
         ("import playhouse.postgres_ext as pw_pext", True),
+        ("from playhouse.migrate import SqliteMigrator", True),
+        ("import peewee as pw\nx = isinstance(1, pw.SqliteDatabase) or isinstance(2, (pw.MySQLDatabase, int))", True),
+        ("import peewee as pw\ndef migrate(migrator, database: pw.Database): pass", True),
+        ("import peewee as pw\nx = pw.SqliteDatabase('x.db')", False),
+        ("from peewee import SqliteDatabase as Other", False),
+        ("import playhouse.db_url", False),
+        ("from playhouse.db_url import connect", False),
+        ("from playhouse.dataset import DataSet", False),
         ("import datetime as dt", False),
         ("from peewee import datetime", False),
         ("from peewee import *", False),

@@ -98,6 +98,30 @@ def test_the_times_of_a_copy_are_its_own(tmp_path, folder, placed):
         pytest.param(
             "migrator.sql(\"INSERT INTO note (body) VALUES ('at ' || CURRENT_TIMESTAMP)\")", id="time in a text"
         ),
+        pytest.param("migrator.sql('INSERT INTO note (body) VALUES (substr(CURRENT_DATE, 1, 4))')", id="a year"),
+        pytest.param("migrator.sql(\"INSERT INTO note (body) VALUES (CURRENT_DATE > '2020')\")", id="a comparison"),
+        pytest.param(
+            "migrator.sql(\"INSERT INTO note (body, made) VALUES ('old', '1999-01-01'), ('new', CURRENT_TIMESTAMP)\")\n"
+            "migrator.sql('CREATE TABLE newest AS SELECT body FROM note ORDER BY made DESC LIMIT 1')",
+            id="an order",
+        ),
+        pytest.param(
+            "now = database.execute_sql('SELECT CURRENT_TIMESTAMP').fetchone()[0]\n"
+            "migrator.sql('INSERT INTO note (body) VALUES (?)', now[:4])",
+            id="a time that is read",
+        ),
+        pytest.param("migrator.sql(\"INSERT INTO note (made) VALUES ('0001-02-03')\")", id="the standing clock's time"),
+        pytest.param("migrator.sql('INSERT INTO note (body) VALUES (?)', str(database.database))", id="its own name"),
+        pytest.param(
+            "migrator.sql(\"INSERT INTO note (body) SELECT file FROM pragma_database_list WHERE name = 'main'\")",
+            id="its own name in SQL",
+        ),
+        pytest.param("migrator.sql('INSERT INTO note (body) VALUES (?)', database.journal_mode)", id="its settings"),
+        pytest.param(
+            'migrator.sql("CREATE TRIGGER guard BEFORE UPDATE ON schema_migration_events '
+            "BEGIN SELECT RAISE(ABORT, 'only grows'); END\")",
+            id="a trigger on the history",
+        ),
         pytest.param("open('/dev/null').close()", id="a file"),
         pytest.param("raise KeyError", id="a failure"),
     ],
@@ -112,6 +136,34 @@ def test_what_is_not_the_same_every_time_goes_the_slow_way(path, folder, placed,
 
     assert placed == []
     assert "note" in files.tables(path)
+
+
+def with_a_function(database):
+    database.register_function(str.casefold, "lower", 1)
+
+
+def with_a_collation(database):
+    database.register_collation(lambda one, other: 0, "nocase")
+
+
+@pytest.mark.parametrize("registers", [with_a_function, with_a_collation])
+def test_what_an_app_registers_goes_the_slow_way(path, folder, placed, registers):
+    source = folder(
+        {"001_note": sql(DEFAULTS, "INSERT INTO note (body) VALUES (lower('Ä') || ('x' = 'y' COLLATE nocase))")}
+    )
+    database = pw.SqliteDatabase(path)
+    registers(database)
+
+    Runner(database, [source]).migrate()
+
+    assert placed == []
+    assert files.query(path, "SELECT body FROM note") == [("ä0" if registers is with_a_function else "Ä1",)]
+
+
+def test_so_do_recursive_triggers(path, folder, placed):
+    Runner(pw.SqliteDatabase(path, pragmas={"recursive_triggers": 1}), [folder({"001_note": sql(DEFAULTS)})]).migrate()
+
+    assert placed == []
 
 
 @pytest.mark.parametrize("text", ["cacheable = False\n", "atomic = False\n"])
