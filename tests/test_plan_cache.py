@@ -531,7 +531,7 @@ HIDDEN = {
         [
             sql(SEEN),
             script(
-                "page = database.execute_sql(\"SELECT rootpage FROM sqlite_master WHERE name = 'seen'\").fetchone()\n"
+                "page = database.execute_sql(\"SELECT rootpage FROM sqlite_master WHERE name = 'more'\").fetchone()\n"
                 "migrator.sql('INSERT INTO seen VALUES (?)', page[0])"
             ),
         ],
