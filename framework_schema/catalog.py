@@ -38,7 +38,7 @@ class Catalog:
         self._unknown: set[str] = set()
         self._is_whole = self._is_shut = False
         self._changed: str | None = None
-        self._is_looking = self._is_changing = False
+        self._is_looking = self._is_changing = self._is_foreign = False
 
     def knows(self, name: str) -> bool:
         """Tell whether a look at this table, or at the want of it, is to be had without asking the server."""
@@ -108,11 +108,18 @@ class Catalog:
         """Forget what a statement may change; called for each, before it runs."""
         if self._is_looking or (not in_script and HARMLESS.match(sql)):
             return
+        self._is_foreign |= not self._is_changing
         if self._changed is None:
             self.forget()
             return
         self._tables.pop(self._changed, None)
         self._unknown.add(self._changed)
+
+    def committed(self) -> None:
+        """Forget all where a script's statement passed: a trigger that was put off runs now, a SET LOCAL ends."""
+        if self._is_foreign:
+            self.forget()
+        self._is_foreign = False
 
     def forget(self) -> None:
         """Forget all."""

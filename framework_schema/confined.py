@@ -9,14 +9,15 @@ itself by the server, which finds a deferred foreign key broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import peewee as pw
 
 from framework_schema.errors import CommitRefused
 from framework_schema.postgres import OwnPostgres
-from framework_schema.server import ENDS_TRANSACTION
+from framework_schema.server import ENDS_TRANSACTION, Attendant
 
 IDLE = 0
 """libpq's PQTRANS_IDLE, in the words of both drivers."""
@@ -33,6 +34,19 @@ Before = Callable[[Any, str, int, int | None], None]
 
 class Confined(OwnPostgres):
     """A plain connection of ours that cannot commit."""
+
+    can_commit = False
+    is_unattended: bool = False
+
+    @contextmanager
+    def attended(self, attendant: Attendant | None) -> Iterator[None]:
+        """Let another attendant watch the body; what has none in a run has no savepoint there, nor here."""
+        was, self.is_unattended = self.is_unattended, attendant is None
+        try:
+            with super().attended(attendant):
+                yield
+        finally:
+            self.is_unattended = was
 
     def _connect(self) -> Any:
         base: Any = super()
@@ -60,19 +74,24 @@ class Confined(OwnPostgres):
         """Be told what a statement did."""
 
     def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
-        """Run a statement so that its failure, unless it is ours, does not end the transaction."""
-        is_ours = self.catalog is not None and self.catalog.is_ours
-        if is_ours or sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+        """Run a statement so that its failure does not end the transaction, unless it would end it in a run."""
+        is_plain = self.is_unattended or (self.catalog is not None and self.catalog.is_looking)
+        if is_plain or sql.lstrip().upper().startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
             return super().execute_sql(sql, params, *args)
-        cursor = pw.PostgresqlDatabase.connection(self).cursor()  # not as a script would ask for it
-        cursor.execute("SAVEPOINT framework_schema_confined")
+        self._aside("SAVEPOINT framework_schema_confined")
         try:
             found = super().execute_sql(sql, params, *args)
         except pw.PeeweeException:
-            cursor.execute("ROLLBACK TO SAVEPOINT framework_schema_confined")
+            self._aside("ROLLBACK TO SAVEPOINT framework_schema_confined")
             raise
-        cursor.execute("RELEASE SAVEPOINT framework_schema_confined")
+        self._aside("RELEASE SAVEPOINT framework_schema_confined")
         return found
+
+    def _aside(self, sql: str) -> None:
+        """Send a statement of our own, not as a script would; what the driver raises is Peewee's, as in a run."""
+        peewee: Any = pw
+        with peewee.__exception_wrapper__:
+            pw.PostgresqlDatabase.connection(self).cursor().execute(sql)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Be in one already; a script's call is refused."""

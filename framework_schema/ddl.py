@@ -982,9 +982,12 @@ def name_in(names: Collection[str], name: str) -> bool:
 
 
 def mentions(sql: str | None, name: str) -> bool:
-    """Tell whether a word of ``sql``, bare or quoted as a name, is ``name``."""
-    words = (token for token in significant(sql or "") if token.kind in (WORD, QUOTED))
-    return any(fold(token.name) == fold(name) for token in words)
+    """Tell whether a word of ``sql``, bare or quoted as a name, is ``name``; a server's own text is searched for it."""
+    try:
+        words = [token.name for token in significant(sql or "") if token.kind in (WORD, QUOTED)]
+    except DDLError:
+        words = re.findall(r"\w+", sql or "")
+    return name_in(words, name)
 
 
 def _find_column(statement: _Statement, name: str) -> _Item:

@@ -55,6 +55,7 @@ DIRECTLY = "Give the URL of the server itself, or of a pool in session mode, for
 class OwnPostgres(Attended, pw.PostgresqlDatabase):
     """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed."""
 
+    can_commit: bool = True
     is_direct: bool = False
     """True while it is known that no proxy stands between, so that what the session keeps is kept for us."""
 
@@ -221,8 +222,17 @@ class PostgresDialect(ServerDialect):
         with forgetting(database), database.savepoint():
             with _refusing(database, key):
                 yield
+            self._check_deferred(database)
             if before is not None and _one(database, "SELECT txid_current()") != before:
                 raise CommitRefused(f"{key} ended the runner's transaction. Remove what commits or rolls back.")
+
+    def _check_deferred(self, database: pw.Database) -> None:
+        """Have the script that breaks a deferred constraint fail, not the one whose beginning commits it.
+
+        A scratch keeps its own broken one, which forbids COMMIT.
+        """
+        if self.name == "postgresql" and getattr(database, "can_commit", True):
+            database.execute_sql("SET CONSTRAINTS ALL IMMEDIATE")
 
     def fits_catalog(self, database: pw.Database) -> bool:
         """Look for event triggers and for tables that inherit."""
@@ -267,6 +277,8 @@ class PostgresDialect(ServerDialect):
                 copy.is_direct = not _is_pooled(copy)
                 copy.execute_sql(f"CREATE SCHEMA {pg_quote(name)}")
                 copy.execute_sql(f"SET LOCAL search_path = {pg_quote(name)}")
+                # A script that names a live table's schema would wait for who uses it, the run itself perhaps.
+                copy.execute_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
                 yield copy
             finally:
                 undone.rollback()

@@ -97,6 +97,8 @@ class Attended:
     def commit(self) -> None:
         """Commit, unless a script asks."""
         self._refuse("COMMIT")
+        if self.catalog is not None:
+            self.catalog.committed()
         super().commit()  # type: ignore[misc]
 
     def rollback(self) -> None:

@@ -142,11 +142,13 @@ class ServerOperations(Operations):
                 f"{live.name}.{field.column_name} is NOT NULL and has no default; give it one, or allow_not_null=True"
             )
         statement = self._adding(live, field, late=is_late and not is_empty)
+        changed = None if field.constraints else live.name  # a function in them may change another one
         if is_empty or not is_filled:
-            self._run(statement, of=live.name)
+            self._run(statement, of=changed)
             self.note(f"column {live.name}.{field.column_name}")
         else:
-            with self._changing(live.name):
+            on_postgres = isinstance(self.database, pw.PostgresqlDatabase)  # where no journal has to know of it
+            with self._changing(changed), self.own() if on_postgres else nullcontext():
                 self.database.execute_sql(statement)
             self._fill_added(live, field)
 

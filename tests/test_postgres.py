@@ -484,6 +484,135 @@ def test_what_is_expected_is_the_same_whether_the_scratch_s_tables_are_kept_or_n
     assert set(expected.tables["b"].columns) == {"id", "g"}
 
 
+CAUGHT = "try:\n    {}\nexcept pw.PeeweeException: pass\nmigrator.add_fields('A', more=pw.IntegerField(null=True))"
+OWN_TABLE = """
+class B(pw.Model):
+    n = pw.TextField(constraints=[pw.SQL('CHECK (no_function(n))')])
+    @classmethod
+    def create_table(cls, safe=True, **options):
+        super().create_table(safe, **options)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "tried", "goes_on"),
+    [
+        ("", "migrator.add_default('A', 'name', 'x')", False),
+        ("", "migrator.add_fields('A', b=pw.IntegerField(constraints=[pw.SQL('CHECK (no_function(b))')]))", False),
+        ("", "migrator.add_fields('A', b=pw.IntegerField(default=1, constraints=[pw.SQL('CHECK (no(b))')]))", False),
+        (OWN_TABLE, "migrator.create_model(B)", False),
+        ("", "migrator.sql('ALTER TABLE \"A\" ADD name int')", True),
+    ],
+)
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_dry_run_fails_where_a_run_does(fresh, folder, head, tried, goes_on, rows):
+    if rows == 0 and "add_default" in tried:
+        goes_on = True  # there is nothing to fill
+    scripts = {"001_a": creates("A")}
+    quick(fresh, folder(scripts)).migrate()
+    servers.run("postgresql", fresh.url, *['INSERT INTO "A" DEFAULT VALUES'] * rows)
+    servers.run("postgresql", fresh.url, "ALTER TABLE \"A\" ADD CONSTRAINT k CHECK (name <> 'x')")
+    scripts["002_b"] = script(CAUGHT.format(tried), head=head)
+    dry, runner = rehearse(quick(fresh, folder(scripts))), quick(fresh, folder(scripts))
+
+    if goes_on:
+        assert runner.migrate().applied == dry.applied == ["app/002_b"]
+    else:
+        with pytest.raises(MigrationFailed) as failed:
+            runner.migrate()
+        assert failed.value.report.failed == dry.failed == ["app/002_b"]
+
+
+def test_a_constraint_that_is_put_off_fails_the_script_that_breaks_it(fresh, folder):
+    keys = sql(
+        "CREATE TABLE p (id int PRIMARY KEY)",
+        "CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)",
+    )
+    late = sql("INSERT INTO c VALUES (2, 5)", "INSERT INTO p VALUES (5)")
+    scripts = {
+        "001_keys": keys,
+        "002_late": late,
+        "003_bad": sql("INSERT INTO c VALUES (1, 99)"),
+        "004_d": creates("D"),
+    }
+
+    with pytest.raises(MigrationFailed) as failed:
+        quick(fresh, folder(scripts)).migrate()
+
+    assert failed.value.report.failed == ["app/003_bad"]
+    assert servers.run("postgresql", fresh.url, "SELECT id FROM c") == [(2,)]
+    with pytest.raises(MigrationFailed) as failed:
+        quick(fresh, folder({name: scripts[name] for name in list(scripts)[:3]})).migrate()
+    assert failed.value.report.failed == ["app/003_bad"]
+
+
+@pytest.mark.parametrize("there", [['"Item"'], ['"Item"', "item"]])
+def test_a_name_in_another_case_is_another_table(fresh, folder, there):
+    servers.run("postgresql", fresh.url, *[f"CREATE TABLE {name} (id serial PRIMARY KEY)" for name in there])
+    servers.run("postgresql", fresh.url, 'INSERT INTO "Item" DEFAULT VALUES')
+
+    with suppress(MigrationFailed):
+        quick(fresh, folder({"001_x": script("migrator.remove_model('item')")})).migrate()
+
+    assert servers.run("postgresql", fresh.url, 'SELECT id FROM "Item"') == [(1,)]
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename ILIKE 'item'"
+    assert servers.run("postgresql", fresh.url, tables) == [("Item",)]
+
+
+def test_what_is_expected_waits_for_nobody(fresh, folder):
+    quick(fresh, folder({"001_a": creates("A")})).migrate()
+    source = folder({"001_a": creates("A"), "002_b": sql('ALTER TABLE public."A" ADD COLUMN more int')})
+    with servers.connect("postgresql", fresh.url) as reader:
+        reader.cursor().execute('BEGIN; SELECT * FROM "A"')
+        started = time.monotonic()
+        quick(fresh, source).drift()
+
+        assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "migrator.add_fields('A', v=pw.IntegerField(null=True, constraints=[pw.SQL('DEFAULT more()')]))",
+        "migrator.add_fields('A', v=pw.IntegerField(default=1, constraints=[pw.SQL('CHECK (more() = 1)')]))",
+    ],
+)
+def test_a_function_in_a_column_may_change_another_table(fresh, folder, body):
+    more = (
+        "CREATE FUNCTION more() RETURNS int LANGUAGE plpgsql AS "
+        '$$ BEGIN ALTER TABLE "B" ADD COLUMN IF NOT EXISTS extra text; RETURN 1; END $$'
+    )
+    scripts = {"001_a": creates("A"), "002_b": creates("B"), "003_more": sql(more)}
+    quick(fresh, folder(scripts)).migrate()
+    servers.run("postgresql", fresh.url, 'INSERT INTO "A" DEFAULT VALUES')
+    look, extra = "migrator.add_fields('B', name=pw.TextField(null=True))", "extra=pw.TextField(null=True)"
+    scripts["004_c"] = script("\n".join([look, body, f"migrator.add_fields('B', {extra})"]))
+
+    assert quick(fresh, folder(scripts)).migrate().applied == ["app/004_c"]
+
+
+def test_a_search_path_of_one_transaction_is_not_the_next_one_s(fresh, folder):
+    other = "database.execute_sql('CREATE SCHEMA other')\ndatabase.execute_sql('SET LOCAL search_path = other, public')"
+    made = "@migrator.create_model\nclass A(pw.Model):\n    x = pw.TextField()\n    class Meta: table_name = 'A'"
+    again = f"{made}\ndatabase.execute_sql('INSERT INTO public.\"A\" (x) VALUES (1)')"
+    looks = "migrator.add_fields('A', x=pw.TextField())"
+
+    report = quick(fresh, folder({"001_a": script(f"{other}\n{made}\n{looks}"), "002_b": script(again)})).migrate()
+
+    assert report.applied == ["app/001_a", "app/002_b"]
+
+
+def test_a_check_in_the_server_s_own_words_is_told_apart(fresh, folder):
+    runner = quick(fresh, folder({"001_a": creates("A")}))
+    runner.migrate()
+    changes = "ADD bad text", "ADD CONSTRAINT k CHECK (name <> 'x')", "ADD CONSTRAINT l CHECK (bad <> 'x')"
+    servers.run("postgresql", fresh.url, *[f'ALTER TABLE "A" {change}' for change in changes])
+
+    checks = {d.name: d.extra for d in runner.drift(strict=True).differences if d.kind == "check"}
+
+    assert checks == {"(name <> 'x'::text)": False, "(bad <> 'x'::text)": True}
+
+
 # Workers
 
 
