@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.plan import STEPS, fill, main_plan, shape_of, wanted_shape
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = "F"
+Who = TypeVar("Who")
 
 
 class Wrong(Exception):
@@ -108,15 +109,10 @@ class Crew:
             worker.close()
 
     def turns(self, series: Series, rounds: int) -> Iterator[tuple[int, Worker]]:
-        """Yield everyone's turns, each round shuffled, without those who were wrong.
-
-        Whoever has had the turn before leaves the caches warm or cold, which was seen to be worth 5 %.
-        """
-        order = Random(rounds)
-        for number in range(rounds):
-            for worker in order.sample(self.workers, len(self.workers)):
-                if worker.name not in series.wrong:
-                    yield number, worker
+        """Yield everyone's turns, without those who were wrong."""
+        for number, worker in shuffled(self.workers, rounds):
+            if worker.name not in series.wrong:
+                yield number, worker
 
     def starts(self) -> None:
         """Let each contender build the databases others start from: after 10, 20 and all steps, with rows."""
@@ -133,6 +129,15 @@ class Crew:
     def start(self, worker: Worker, upto: int) -> Path:
         """Name one of these databases."""
         return worker.folder / f"from{upto}.db"
+
+
+def shuffled(those: Sequence[Who], rounds: int) -> Iterator[tuple[int, Who]]:
+    """Yield all of them in each round, in an order of chance that is the same in each run.
+
+    Whoever has had the turn before leaves the caches warm or cold, which was seen to be worth 5 %.
+    """
+    order = Random(rounds)
+    return ((number, one) for number in range(rounds) for one in order.sample(those, len(those)))
 
 
 def check(path: Path, plan: Any = None) -> None:

@@ -26,7 +26,7 @@ import peewee as pw
 
 from benchmarks.contenders.alembics import Alembic as AlembicScripts
 from benchmarks.contenders.peewees import write_scripts
-from benchmarks.harness import Wrong
+from benchmarks.harness import Wrong, shuffled
 from benchmarks.plan import Plan, main_plan, sql_of, wanted_shape
 from framework_schema import Config, Folder, migrate_fleet
 
@@ -140,14 +140,12 @@ def main(engine: str, count: int, rounds: int) -> None:
     found: dict[str, list[float]] = {name: [] for name in TOOLS}
     wrong: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(rounds):
-            shift = number % len(TOOLS)
-            for name in [*TOOLS][shift:] + [*TOOLS][:shift]:
-                if name not in wrong:
-                    try:
-                        found[name].append(_turn(TOOLS[name](Path(folder, name), engine), count))
-                    except Exception as error:
-                        wrong[name] = f"{type(error).__name__}: {error}"[:300]
+        for _, name in shuffled([*TOOLS], rounds):
+            if name not in wrong:
+                try:
+                    found[name].append(_turn(TOOLS[name](Path(folder, name), engine), count))
+                except Exception as error:
+                    wrong[name] = f"{type(error).__name__}: {error}"[:300]
     print(json.dumps({"rounds": {name: seconds for name, seconds in found.items() if seconds}, "wrong": wrong}))
 
 

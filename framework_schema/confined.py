@@ -37,6 +37,7 @@ class Confined(OwnPostgres):
 
     can_commit = False
     is_unattended: bool = False
+    """True while statements are sent that have no attendant in a run either."""
 
     @contextmanager
     def attended(self, attendant: Attendant | None) -> Iterator[None]:

@@ -136,6 +136,10 @@ def hide_password(url: str) -> str:
     return SECRET_QUERY.sub(r"\1***", SECRET_LOGIN.sub(r"\1:***@", url))
 
 
+REGISTRIES = ("_aggregates", "_collations", "_functions", "_window_functions", "_extensions", "_attached")
+"""Where Peewee keeps what an app gave its SQLite connections."""
+
+
 @contextmanager
 def translated(target: Target) -> Iterator[None]:
     """Turn what the driver raises into our errors, with the database's name and a remedy."""
@@ -360,13 +364,6 @@ def _own_copy(database: pw.SqliteDatabase, timeout: float) -> pw.SqliteDatabase:
         (name, value) for name, value in getattr(database, "_pragmas", ()) if str(name).lower() != "foreign_keys"
     ]
     copy = kind(database.database, pragmas=pragmas, **params)
-    for registry in (
-        "_aggregates",
-        "_collations",
-        "_functions",
-        "_window_functions",
-        "_extensions",
-        "_attached",
-    ):
+    for registry in REGISTRIES:
         setattr(copy, registry, type(getattr(database, registry))(getattr(database, registry)))
     return copy

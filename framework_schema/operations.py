@@ -48,11 +48,15 @@ class Operations(ABC):
         func(*args, **kwargs)
         self.done.append(f"run {getattr(func, '__name__', 'function')}")
 
+    def fold(self, name: str) -> str:
+        """Return what names have in common that the engine takes for one."""
+        return ddl.fold(name)
+
     def model_of(self, name: str) -> type[pw.Model] | None:
         """Read a table of the live database as a model, or None where there is no such table."""
         tables = self.database.get_tables()
-        is_exact = name in tables or isinstance(self.database, pw.PostgresqlDatabase)  # to which case is part of a name
-        table = next((t for t in tables if t == name or (not is_exact and ddl.fold(t) == ddl.fold(name))), None)
+        alike = [table for table in tables if self.fold(table) == self.fold(name)]
+        table = name if name in tables else next(iter(alike), None)
         if table is None:
             return None
         models = Introspector.from_database(self.database).generate_models(

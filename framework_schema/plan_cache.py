@@ -187,7 +187,7 @@ class Recording:
 
     def _touches_history(self, tape: Tape) -> bool:
         """Tell whether it names the history, whose rows are written later in a repetition, or gets at it by a view."""
-        names = {self.history.lower(), marks.events_of(self.history).lower()}
+        names = _own_tables(self.history)
         return bool(names & tape.tables) or any(name in s.sql.lower() for s in tape.statements for name in names)
 
     def end(self, after: tuple[Migration, ...], report: Report) -> None:
@@ -318,7 +318,7 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
     names = {name.lower() for kind, name, *_ in master if kind == "table"}
     if PEEWEE_MIGRATE_TABLE in names or any(sql and "VIRTUAL" in sql[:40].upper() for *_, sql in master):
         return None
-    if _has_triggers(master, history.table) or (SEQUENCES in names and _counts_what_is_gone(database, names)):
+    if _fires_on_history(master, history.table) or (SEQUENCES in names and _counts_what_is_gone(database, names)):
         return None
     try:
         facts = _facts(history, names) if history.table.lower() in names else ()
@@ -328,10 +328,13 @@ def key_of(database: pw.Database, history: History, settings: Any) -> Any | None
     return (master, kept, facts, settings)
 
 
-def _has_triggers(schema: Schema, history: str) -> bool:
+def _own_tables(history: str) -> set[str]:
+    return {history.lower(), marks.events_of(history).lower()}
+
+
+def _fires_on_history(schema: Schema, history: str) -> bool:
     """Tell whether triggers fire on the history, whose rows are written later where a plan is repeated."""
-    ours = (history.lower(), marks.events_of(history).lower())
-    return any(kind == "trigger" and table.lower() in ours for kind, _, table, _ in schema)
+    return any(kind == "trigger" and table.lower() in _own_tables(history) for kind, _, table, _ in schema)
 
 
 def _counts_what_is_gone(database: pw.SqliteDatabase, tables: Container[str]) -> bool:
@@ -513,7 +516,7 @@ def _agreed(first: Recording, second: Recording) -> Proven | None:
         return None
     if (first.before, first.after) != (second.before, second.after):
         return None
-    if any(_has_triggers(step.left or (), first.history) for step in (*first.steps, *second.steps)):
+    if any(_fires_on_history(step.left or (), first.history) for step in (*first.steps, *second.steps)):
         return None
     pairs = list(zip(first.steps, second.steps, strict=True))
     if any((a.outcome, a.made) != (b.outcome, b.made) for a, b in pairs):

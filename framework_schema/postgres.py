@@ -56,6 +56,7 @@ class OwnPostgres(Attended, pw.PostgresqlDatabase):
     """A plain connection of ours to PostgreSQL; through psycopg 3 where it is installed."""
 
     can_commit: bool = True
+    """False for a scratch or a dry run, which ends with a rollback whatever happens."""
     is_direct: bool = False
     """True while it is known that no proxy stands between, so that what the session keeps is kept for us."""
 

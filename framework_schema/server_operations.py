@@ -39,6 +39,10 @@ class ServerOperations(Operations):
         super().__init__(database)
         self.grammar, self.read, self.own, self.kept = grammar, read, own, kept
 
+    def fold(self, name: str) -> str:
+        """Fold as the grammar does: to PostgreSQL case is a part of a name."""
+        return self.grammar.fold(name)
+
     def create_table(self, model: type[pw.Model]) -> None:
         """Create a model's table with its indexes, or add to it what it lacks."""
         meta = model._meta
@@ -143,14 +147,16 @@ class ServerOperations(Operations):
             )
         statement = self._adding(live, field, late=is_late and not is_empty)
         changed = None if field.constraints else live.name  # a function in them may change another one
-        if is_empty or not is_filled:
-            self._run(statement, of=changed)
-            self.note(f"column {live.name}.{field.column_name}")
-        else:
-            on_postgres = isinstance(self.database, pw.PostgresqlDatabase)  # where no journal has to know of it
-            with self._changing(changed), self.own() if on_postgres else nullcontext():
+        fills_rows = is_filled and not is_empty
+        if fills_rows and isinstance(self.database, pw.MySQLDatabase):
+            with self._changing(changed):
                 self.database.execute_sql(statement)
+        else:
+            self._run(statement, of=changed)
+        if fills_rows:
             self._fill_added(live, field)
+        else:
+            self.note(f"column {live.name}.{field.column_name}")
 
     def _adding(self, live: ServerTable, field: pw.Field[Any], *, late: bool) -> str:
         parts = [f"ADD COLUMN {self._definition(field, null=late)}", *self._reference(field)]

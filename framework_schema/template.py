@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import peewee as pw
 
 from framework_schema import marks
+from framework_schema.databases import REGISTRIES
 from framework_schema.dialects import Dialect, for_database
 from framework_schema.expected import call, orm_of
 from framework_schema.history import Event, History
@@ -150,17 +151,13 @@ def fits(database: pw.Database) -> bool:
         return False
     pragmas = {str(name).lower() for name, _ in vars(database).get("_pragmas", ())}
     given = {name for name, value in database.connect_params.items() if value is not WatchedConnection}
-    return pragmas <= OWN_PRAGMAS and given <= OWN_PARAMS and not any(_registered(database))
+    return pragmas <= OWN_PRAGMAS and given <= OWN_PARAMS and _is_bare(database)
 
 
-def _registered(database: Any) -> Iterator[Any]:
-    """Yield what an app gave its connections that may make other rows of the same statements."""
-    usual: Any = pw.SqliteDatabase(None)
-    yield database._attached
-    for kind in ("_functions", "_aggregates", "_window_functions", "_collations", "_extensions"):
-        yield [name for name in getattr(database, kind) if name not in getattr(usual, kind)]
-        if isinstance(own := getattr(database, kind), dict):
-            yield [name for name, what in own.items() if what != getattr(usual, kind).get(name)]
+def _is_bare(database: Any) -> bool:
+    """Tell whether an app gave its connections nothing by which the same statements may make other rows."""
+    usual = pw.SqliteDatabase(None)
+    return all(getattr(database, registry) == getattr(usual, registry) for registry in REGISTRIES)
 
 
 def is_vacant(path: Path) -> bool:
@@ -325,9 +322,10 @@ def _build(
                 steps.append(_run(database, dialect, history, migration, orm))
             if dialect.violations(database):
                 raise NoTemplate("rows without the row they refer to")
-            if any(_has_triggers(database, own) for own in (table, history.events_table)):
+            own = {table, history.events_table}
+            if any(_has_triggers(database, name) for name in own):
                 raise NoTemplate("triggers on the history, which is written anew in each copy")
-            times = tuple(_times(database, {table, history.events_table}, [*clock.values()]))
+            times = tuple(_times(database, own, [*clock.values()]))
             mark = marks.made("strict", plugins, fingerprint, marks.state(database.execute_sql, table))
             at = migrations[-1].key if migrations else None
             history.log(Event("verified", key=at, mark=mark))

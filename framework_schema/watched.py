@@ -38,7 +38,7 @@ MASTER_NAME = re.compile(r"\bsqlite_(master|schema)\b", re.I)
 PRAGMA_NAME = re.compile(r"\bpragma_\w+", re.I)
 
 DDL = frozenset({"CREATE", "ALTER", "DROP"})
-DO = frozenset({"CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"})
+DO = DDL | {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"}
 PLAIN = (type(None), bool, int, float, str, bytes)
 FUNCTION = sqlite3.SQLITE_FUNCTION
 TOUCHES = frozenset({sqlite3.SQLITE_READ, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
@@ -254,9 +254,9 @@ class WatchedCursor(sqlite3.Cursor):
     @staticmethod
     def _note_uses(tape: Tape, used: Used, sql: str, *, is_ddl: bool) -> None:
         """Note what a statement uses; DDL, and the first look at a table of a PRAGMA, work on sqlite_master anyway."""
-        tape.tables |= used.tables
         if tape.is_ours:
             return
+        tape.tables |= used.tables
         if used.functions & COUNTERS:
             tape.distrust("it asks what the statement before changed")
         if MASTER_NAME.search(sql) if is_ddl else used.of_schema & OF_THE_FILE and OF_THE_FILE_NAME.search(sql):

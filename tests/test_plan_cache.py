@@ -43,18 +43,25 @@ def run(tmp_path, folder, cache):
     def migrate(scripts, *, first=None, config=ON, prepare=lambda number, connection: None):
         before = {"001_item": sql(ITEM) if first is None else first}
         source = folder(before)
-        paths = [tmp_path / f"{number}.db" for number in range(MEMBERS)]
-        for number, path in enumerate(paths):
-            Runner(path, [source], config=OFF).migrate()
-            with closing(sqlite3.connect(path)) as connection, connection:
-                for row in range(number + 1):
-                    connection.execute("INSERT INTO item (name) VALUES (?)", (f"{number} {row}",))
-                prepare(number, connection)
+        paths = built(tmp_path, source, prepare)
         source = folder(before | {f"{n:03d}_x": text for n, text in enumerate(scripts, start=2)})
         report = fleet.migrate_fleet(paths, [source], jobs=1, config=config)
         return paths, report
 
     return migrate
+
+
+def built(place, source, prepare):
+    """Migrate some databases, whose rows differ, and prepare each."""
+    place.mkdir(exist_ok=True)
+    paths = [place / f"{number}.db" for number in range(MEMBERS)]
+    for number, path in enumerate(paths):
+        Runner(path, [source], config=OFF).migrate()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for row in range(number + 1):
+                connection.execute("INSERT INTO item (name) VALUES (?)", (f"{number} {row}",))
+            prepare(number, connection)
+    return paths
 
 
 def alive(cache):
@@ -546,16 +553,8 @@ HIDDEN = {
 @pytest.mark.parametrize("case", HIDDEN)
 def test_what_looks_alike_ends_as_its_scripts_would_have_ended(folder, cache, tmp_path, case):
     prepare, scripts = HIDDEN[case]
-
     source = folder({"001_item": sql(ITEM)})
-    fleets = [[tmp_path / name / f"{number}.db" for number in range(MEMBERS)] for name in ("fast", "slow")]
-    for number, path in [pair for paths in fleets for pair in enumerate(paths)]:
-        path.parent.mkdir(exist_ok=True)
-        Runner(path, [source], config=OFF).migrate()
-        with closing(sqlite3.connect(path)) as connection, connection:
-            for row in range(number + 1):
-                connection.execute("INSERT INTO item (name) VALUES (?)", (f"{number} {row}",))
-            prepare(number, connection)
+    fleets = [built(tmp_path / name, source, prepare) for name in ("fast", "slow")]
     scripts = [creates("other"), *scripts]  # something that is repeated all the same
     source = folder({"001_item": sql(ITEM)} | {f"{n:03d}_x": text for n, text in enumerate(scripts, start=2)})
 
