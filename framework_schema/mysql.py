@@ -17,6 +17,8 @@ import peewee as pw
 
 from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import Locked, SchemaError, Unreadable
+from framework_schema.mysql_ddl import MysqlGrammar
+from framework_schema.mysql_snapshot import MysqlReader
 from framework_schema.server import (
     LOCK_WAIT,
     PAUSE,
@@ -28,8 +30,7 @@ from framework_schema.server import (
     forgiving,
     poll,
 )
-from framework_schema.server_ddl import MysqlGrammar
-from framework_schema.server_snapshot import MysqlReader, my_quote
+from framework_schema.server_snapshot import my_quote
 from framework_schema.wording import say
 
 SCRATCH = "framework_schema_scratch_"

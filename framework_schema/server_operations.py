@@ -86,17 +86,30 @@ class ServerOperations(Operations):
             self.database.execute_sql(text)
 
     def _create_index(self, model: type[pw.Model], index: Any) -> None:
+        """Create an index of a model whose table was there; a unique that rows forbid is left to alignment, which tells."""
         live = self._require(model._meta.table_name)
-        names = [getattr(part, "column_name", None) or _entity(part) for part in index._expressions]
-        keys = [self.grammar.fold(name) for name in names if name]
+        names = [column_of(part) for part in index._expressions]
+        keys = [self.grammar.fold(name) for name in names if name is not None]
         is_there = self.grammar.fold(index._name) in {self.grammar.fold(name) for name in self._index_names(live)}
         if is_there or (index._unique and index._where is None and frozenset(keys) in live.uniques):
             return
-        if any(not name or key not in live.columns for name, key in zip(names, keys, strict=False)):
+        if not live.columns.keys() >= set(keys) or (index._unique and self._is_double(live, index, names)):
             return
         with self.own(), self._changing(live.name):
             self.database.execute(index.safe(False))
         self.note(f"index {index._name}")
+
+    def _is_double(self, live: ServerTable, index: Any, names: Sequence[str | None]) -> bool:
+        """Tell whether rows stand against a unique of plain columns."""
+        if None in names:
+            return False
+        where = None if index._where is None else self._text(index._where)
+        query = self.grammar.duplicates(live.name, [name for name in names if name is not None], where)
+        return self.database.execute_sql(f"{query} LIMIT 1").fetchone() is not None
+
+    def _text(self, node: Any) -> str:
+        text: str = self.database.get_sql_context().sql(pw.ValueLiterals(node)).query()[0]
+        return text
 
     @staticmethod
     def _index_names(live: ServerTable) -> list[str]:
@@ -403,12 +416,14 @@ def kind_of(what: Any) -> str:
     return "check" if isinstance(what, str) else "foreign key"
 
 
-def _entity(part: Any) -> str | None:
-    """Return the column of an index's part, None for an expression."""
+def column_of(part: Any) -> str | None:
+    """Return the column that a part of an index names, None for an expression."""
     if isinstance(part, pw.Ordering):
         part = part.node
-    path = getattr(part, "_path", None)
-    return str(path[-1]) if path else None
+    if isinstance(part, pw.Entity):  # which has every attribute that it is asked for
+        return str(part._path[-1])
+    name = getattr(part, "column_name", None)
+    return name if isinstance(name, str) else None
 
 
 def _value(field: pw.Field[Any]) -> Any:
