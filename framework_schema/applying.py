@@ -22,7 +22,7 @@ from framework_schema.dialects import Hindrance, unbound
 from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
 from framework_schema.expected import call, describe, orm_of
 from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
-from framework_schema.looking import Found, Looker, Orphaned, since
+from framework_schema.looking import Found, Looker, Orphaned, since, unreadable
 from framework_schema.migration import Migration
 from framework_schema.order import Order
 from framework_schema.plan import Plan, is_blocked
@@ -279,16 +279,17 @@ class Applier(Looker):
         self._refuse_orphans(database, "the run", before)
         for event in alignment.events:
             history.log(event)
-        error = _why(steps, undone=self.dialect.ddl_rolls_back)
+        unread = unreadable(found.known)
+        error = _why(steps, unread, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
-        is_proven = status.is_current and not error and not alignment.left and not found.known.problems
+        is_proven = status.is_current and not error and not alignment.left
         if did and is_proven:
             self._leave_mark(database, order, status.at)
         at_rest = State.AHEAD if status.ahead else State.CURRENT
         report = self._report(
             State.FAILED if error else State.MIGRATED if did else at_rest,
             status,
-            steps=steps,
+            steps=(*steps, *unread),
             aligned=tuple(alignment.done),
             left=tuple(item.as_dict() for item in alignment.left),
             error=error and f"{self.target.name}: {error}",
@@ -372,11 +373,12 @@ class Applier(Looker):
             logger.warning("%s; going on without", error)
 
 
-def _why(steps: Iterable[StepResult], *, undone: bool) -> str | None:
+def _why(steps: Iterable[StepResult], unread: Iterable[StepResult], *, undone: bool) -> str | None:
     fate = "failed and was undone" if undone else "failed"
     failed = [f"{step.key} {fate}: {step.error}" for step in steps if step.outcome is Outcome.FAILED]
     blocked = [step.key for step in steps if step.outcome is Outcome.BLOCKED]
+    not_read = "".join(f" {step.error}" for step in unread)
     if not failed:
-        return None
+        return f"{not_read.strip()} All other changes stand." if not_read else None
     waiting = f" Not run, since they need it: {', '.join(blocked)}." if blocked else ""
-    return f"{'; '.join(failed)}. All other changes stand.{waiting} Mend the script and run migrate again."
+    return f"{'; '.join(failed)}. All other changes stand.{waiting} Mend the script and run migrate again.{not_read}"

@@ -191,7 +191,8 @@ def _history(runner: Runner, found: Found) -> Iterator[Finding]:
         yield Finding(ERROR, "newer than all scripts we know", row.key, "Install the newer release it came with.")
     for row in status.missing:
         yield Finding(WARNING, "recorded, and its script is gone", row.key, "Put the script back into its folder.")
-    for row in status.orphaned:
+    unread = {problem.source for problem in found.known.problems}
+    for row in (row for row in status.orphaned if row.source not in unread):
         what = f"its source {row.source} is not installed"
         yield Finding(INFO, what, row.key, f"Install {row.source}, if this database still needs it.")
     for migration in status.changed:
@@ -203,7 +204,7 @@ def _history(runner: Runner, found: Found) -> Iterator[Finding]:
         what = "have the same number and run in the order of their names"
         yield Finding(WARNING, what, ", ".join(keys), "Rename one that is applied nowhere yet.")
     for problem in found.known.problems:
-        yield Finding(WARNING, problem.error, problem.source, "Mend or uninstall the source.")
+        yield Finding(ERROR, problem.error, problem.key, f"Mend or uninstall it, then {mend}")
 
 
 def _schema(runner: Runner, database: pw.Database, found: Found) -> Iterator[Finding]:

@@ -273,22 +273,31 @@ class Looker:
         """Return how a database stands that nothing was done to."""
         status, drift = found.status, found.drift
         failed = tuple(StepResult(row.key, Outcome.FAILED, 0, row.error) for row in status.failed)
+        failed += unreadable(found.known)
         if found.is_foreign:
             state = State.FOREIGN
         elif status.ahead:
             state = State.AHEAD
-        elif status.failed:
+        elif failed:
             state = State.FAILED
         else:
             state = State.PENDING if status.pending or drift.additive else State.CURRENT
+        why = " ".join(problem.error for problem in found.known.problems)
         return self._report(
-            state, status, steps=failed, drift=tuple(d.as_dict() for d in drift.differences if not d.extra)
+            state,
+            status,
+            steps=failed,
+            drift=tuple(d.as_dict() for d in drift.differences if not d.extra),
+            error=f"{self.target.name}: {why}" if why and state is State.FAILED else None,
         )
 
     def _report(self, state: State, status: Status | None = None, **parts: Any) -> Report:
         """Fill in what every report says; with a status, also what the history and the sources leave to say."""
         if status is not None:
-            notes = [problem.error for problem in self.known.problems] + [*self.known.notes, *_remarks(status)]
+            notes = [problem.error for problem in self.known.problems] + [
+                *self.known.notes,
+                *_remarks(status, self.known),
+            ]
             pending = tuple(migration.key for migration in status.pending)
             parts |= {"at": status.at, "pending": pending, "notes": tuple(notes)}
         return Report(self.target.name, hide_password(self.target.url), self.target.engine, state, **parts)
@@ -298,10 +307,18 @@ class Orphaned(SchemaError):
     """Rows lost the row they refer to; the run is undone."""
 
 
-def _remarks(status: Status) -> list[str]:
+def unreadable(known: Collection) -> tuple[StepResult, ...]:
+    """Return what was not run since it, or its whole source, cannot be read: failures like any other."""
+    return tuple(StepResult(problem.key, Outcome.FAILED, 0, problem.error) for problem in known.problems)
+
+
+def _remarks(status: Status, known: Collection) -> list[str]:
+    unread = {problem.source for problem in known.problems}
     remarks = [f"{m.key} was edited after it was applied; put the change in a new migration" for m in status.changed]
     remarks += [f"{row.key} is recorded and its script is gone" for row in status.missing]
-    remarks += [f"{row.key} belongs to a source that is not installed" for row in status.orphaned]
+    remarks += [
+        f"{row.key} belongs to a source that is not installed" for row in status.orphaned if row.source not in unread
+    ]
     remarks += [f"{m.key} is older than one already applied" for m in status.out_of_order]
     doubles = duplicate_numbers((*status.applied, *status.pending))
     remarks += [f"{', '.join(keys)} have the same number and run in the order of their names" for keys in doubles]

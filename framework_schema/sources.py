@@ -200,10 +200,16 @@ def _is_ours(source: Source) -> TypeGuard[Folder | Package]:
 
 @dataclass(frozen=True)
 class Problem:
-    """A source that cannot take part, and why."""
+    """A source that cannot take part, and why; ``script`` is the key of the script that keeps it out, if one does."""
 
     source: str
     error: str
+    script: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Return what did not run: the script, or the whole source."""
+        return self.script or self.source
 
 
 @dataclass(frozen=True)
@@ -289,7 +295,7 @@ def collect(sources: Iterable[Source]) -> Collection:
             needs[source.name] = tuple(source.depends_on)
             read[source.name] = Scripts(tuple(scripts.migrations), tuple(scripts.notes))
         except SourceError as error:
-            problems.append(Problem(source.name, str(error)))
+            problems.append(Problem(source.name, str(error), error.source if "/" in error.source else None))
     paths = tuple(migration.path for scripts in read.values() for migration in scripts.migrations)
     return _ordered(tuple((name, scripts, needs[name]) for name, scripts in read.items()), tuple(problems), paths)
 
@@ -332,6 +338,7 @@ def restrict(known: Collection, sources: AnyOf[str]) -> Collection:
         known,
         migrations=tuple(migration for migration in known.migrations if migration.source in sources),
         sources=tuple(source for source in known.sources if source in sources),
+        problems=tuple(problem for problem in known.problems if problem.source in sources),
     )
 
 

@@ -252,15 +252,47 @@ def test_a_database_ahead_is_migrated_by_hand_alone():
     assert call("migrate", "--allow-ahead", "data/homebrew.db")[0] == 0
 
 
-def test_a_source_that_cannot_be_read_is_told_and_the_rest_is_done(here):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("def migrate(:\n", "SyntaxError"), ("depends_on = ['gone']\ndef migrate(migrator, database): pass\n", "gone")],
+)
+def test_a_script_that_cannot_be_read_is_a_failure_everywhere_and_the_rest_is_done(here, text, says):
     Path("migrations").mkdir()
-    Path("migrations/001_own.py").write_text("def migrate(:\n")
+    Path("migrations/001_own.py").write_text(text)
 
-    code, out, err = call("migrate")
+    for _ in range(2):
+        code, found, _ = as_json("migrate", "data/homebrew.db")
+        (item,) = found["databases"]
+        assert (code, item["state"]) == (3, "failed")
+        assert says in item["error"]
+        assert says in item["failed"][0]["error"]
+        assert item["pending"] == []
+    assert "Dashboard" in files.tables("data/homebrew.db")
+    assert "failed" in call("migrate", "data/homebrew.db")[1]
+    for command in ("status", "check"):
+        code, found, _ = as_json(command, "data/homebrew.db")
+        assert (code, states(found)) == (1, {"data/homebrew.db": "failed"})
 
-    assert code == 2
-    assert "source left out: app/001_own" in err
-    assert "2 migrated" in out
+    Path("migrations/001_own.py").write_text(script())
+    assert call("migrate", "data/homebrew.db")[0] == 0
+
+
+def test_a_broken_plugin_fails_only_the_databases_that_carry_it(here, monkeypatch):
+    plugin = here / "plug"
+    (plugin / "plug-1.dist-info").mkdir(parents=True)
+    (plugin / "plug-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1\n")
+    points = "[framework_schema.migrations]\nplug = plug_scripts\n"
+    (plugin / "plug-1.dist-info" / "entry_points.txt").write_text(points)
+    (plugin / "plug_scripts").mkdir()
+    (plugin / "plug_scripts" / "__init__.py").touch()
+    (plugin / "plug_scripts" / "001_plug.py").write_text(creates("plug"))
+    monkeypatch.syspath_prepend(plugin)
+    assert call("migrate", "data/homebrew.db")[0] == 0
+    (plugin / "plug_scripts" / "001_plug.py").write_text("def migrate(:")
+
+    code, found, _ = as_json("migrate", "data")
+
+    assert (code, states(found)) == (3, {"data/homebrew.db": "failed", "data/tracker.db": "migrated"})
 
 
 def test_nothing_to_work_on_is_a_usage_error(here, tmp_path):

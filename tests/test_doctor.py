@@ -187,7 +187,7 @@ def test_a_failure_is_told_with_its_error(path, runner, folder, findings):
 def test_a_broken_source_is_named(migrated, source, folder, findings):
     broken = folder({"001_x": "def migrate(:"}, of="broken", source="plugin")
 
-    assert "SyntaxError" in findings(source, broken)["plugin"][1]
+    assert "SyntaxError" in findings(source, broken)["plugin/001_x"][1]
 
 
 def test_rules_that_rows_forbid_come_with_a_query(path, folder, findings):

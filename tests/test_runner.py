@@ -477,3 +477,23 @@ def test_the_config_says_how_far_to_align(path, folder):
     Runner(path, [source], config=Config(align="strict")).migrate()
 
     assert files.query(path, "SELECT type FROM pragma_table_info('x') WHERE name = 'name'") == [("TEXT",)]
+
+
+# Scripts that cannot be read
+
+
+def test_a_script_that_cannot_be_read_is_never_current(path, folder, runner):
+    broken = folder({"001_x": "def migrate(:"}, of="broken")
+    source = folder({"001_fine": creates("fine")}, source="fine", of="fine")
+
+    reports = [failure(runner(source, broken)) for _ in range(2)]
+
+    assert [report.state for report in reports] == [State.FAILED] * 2
+    assert reports[0].applied == ["fine/001_fine"]
+    assert [report.failed for report in reports] == [["app/001_x"]] * 2
+    assert all("line 1: SyntaxError" in report.error for report in reports)
+    assert runner(source, broken).status().state is State.FAILED
+    assert files.query(path, "SELECT mark FROM schema_migration_events WHERE mark IS NOT NULL") == []
+
+    folder({"001_x": creates("x")}, of="broken")
+    assert runner(source, broken).migrate().applied == ["app/001_x"]

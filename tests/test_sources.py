@@ -8,7 +8,7 @@ import pytest
 from script_texts import creates, script
 
 from framework_schema.databases import OwnSqlite
-from framework_schema.errors import SourceError
+from framework_schema.errors import MigrationFailed, SourceError
 from framework_schema.migration import Migration
 from framework_schema.report import State
 from framework_schema.runner import Runner
@@ -179,9 +179,11 @@ def test_a_script_that_cannot_be_read_stops_only_its_source(folder):
 
 
 def test_a_broken_plugin_leaves_the_frameworks_own_migrations_running(package, path):
-    report = Runner(path, [framework(), package("plug_bad", {}, above="1 / 0")]).migrate()
+    with pytest.raises(MigrationFailed) as caught:
+        Runner(path, [framework(), package("plug_bad", {}, above="1 / 0")]).migrate()
 
-    assert report.state is State.MIGRATED
+    report = caught.value.report
+    assert report.state is State.FAILED
     assert report.applied == [migration.key for migration in framework().read().migrations]
     assert [note for note in report.notes if "plug_bad" in note and "ZeroDivisionError" in note]
 
