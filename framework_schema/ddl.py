@@ -17,7 +17,7 @@ https://www.sqlite.org/lang_createindex.html and ``src/parse.y``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from string import ascii_lowercase, ascii_uppercase
@@ -915,9 +915,21 @@ def replace_column(sql: str, name: str, definition: str) -> str:
 
 def append_column(sql: str, definition: str) -> str:
     """Return the CREATE TABLE with a column more, after the last one, laid out like that one."""
+    return extended(sql, columns=[definition])
+
+
+def extended(sql: str, columns: Iterable[str] = (), constraints: Iterable[str] = ()) -> str:
+    """Return the CREATE TABLE with more columns and table constraints, each after the last of its kind.
+
+    All at once: a table of 2,000 columns is read once and not for each of them.
+    """
     items = _statement(sql).items
+    columns, constraints = [_trimmed(text) for text in columns], [_trimmed(text) for text in constraints]
     last = max(index for index, item in enumerate(items) if item.column is not None)
-    return _edited(sql, *_insertion(sql, items, last, _trimmed(definition)))
+    if last == len(items) - 1:
+        return _edited(sql, *_insertion(sql, items, last, [*columns, *constraints]))
+    after_columns = _insertion(sql, items, last, columns)
+    return _edited(sql, *after_columns, *_insertion(sql, items, len(items) - 1, constraints))
 
 
 def drop_column(sql: str, name: str) -> str:
@@ -937,8 +949,7 @@ def drop_column(sql: str, name: str) -> str:
 
 def append_constraint(sql: str, text: str) -> str:
     """Return the CREATE TABLE with a table constraint more, after all that is there."""
-    items = _statement(sql).items
-    return _edited(sql, *_insertion(sql, items, len(items) - 1, _trimmed(text)))
+    return extended(sql, constraints=[text])
 
 
 def drop_constraint(sql: str, which: int | Constraint) -> str:
@@ -981,13 +992,16 @@ def name_in(names: Collection[str], name: str) -> bool:
     return fold(name) in {fold(other) for other in names}
 
 
-def mentions(sql: str | None, name: str) -> bool:
-    """Tell whether a word of ``sql``, bare or quoted as a name, is ``name``; a server's own text is searched for it."""
+def mentions(sql: str | None, *names: str) -> bool:
+    """Tell whether a word of ``sql``, bare or quoted as a name, is one of ``names``.
+
+    A server's own text, which SQLite's rules may not be able to read, is searched for words.
+    """
     try:
         words = [token.name for token in significant(sql or "") if token.kind in (WORD, QUOTED)]
     except DDLError:
         words = re.findall(r"\w+", sql or "")
-    return name_in(words, name)
+    return not set(map(fold, words)).isdisjoint(map(fold, names))
 
 
 def _find_column(statement: _Statement, name: str) -> _Item:
@@ -1017,8 +1031,10 @@ def _trimmed(text: str) -> str:
     return text[tokens[0].start : tokens[-1].end] if tokens else ""
 
 
-def _insertion(sql: str, items: tuple[_Item, ...], index: int, text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the splices that put ``text`` after an item, and after the comment on that item's line."""
+def _insertion(sql: str, items: tuple[_Item, ...], index: int, texts: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield the splices that put ``texts`` after an item, and after the comment on that item's line."""
+    if not texts:
+        return
     item = items[index]
     comma = _comma_after(sql, item.end)
     indent = _indent(sql, item.start)
@@ -1027,7 +1043,7 @@ def _insertion(sql: str, items: tuple[_Item, ...], index: int, text: str) -> Ite
         indent = "\n" + indent
     if comma is None:
         yield item.end, item.end, ","
-    yield place, place, indent + text + ("," if comma else "")
+    yield place, place, ",".join(indent + text for text in texts) + ("," if comma else "")
 
 
 def _comma_after(sql: str, position: int) -> Token | None:

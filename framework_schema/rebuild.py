@@ -246,7 +246,7 @@ def _create(database: pw.SqliteDatabase, old: _Side, new_sql: str) -> _Side:
         raise RebuildFailed(old.name, "the new definition is for another table, or a temporary one")
     name = _free_name(database)
     sql = ddl.rename_table(new_sql, name)
-    gone = frozenset(fold(c.name) for c in old.definition.columns if definition.column(c.name) is None)
+    gone = frozenset(fold(c.name) for c in old.definition.columns) - {fold(c.name) for c in definition.columns}
     hardened = _hardened(sql, gone)
     if hardened != sql:
         _run(database, hardened)
@@ -438,14 +438,16 @@ def _unlike_rows_sql(plan: _Copy, key: tuple[str, ...]) -> str:
     there. A type is compared too, for 1 and 1.0, or '1' in a column that turns
     it into 1, are equal to SQLite. CASE, since a chain of ORs has a limit.
     """
-    sources = [f"{plan.sources[name]} AS k{n}" for n, name in enumerate(key)]
-    sources += [f"{quote(name)} AS c{n}" for n, name in enumerate(plan.carried.values())]
-    match = " AND ".join(f"n.{name} IS o.k{n}" for n, name in enumerate(key))
+    sources = {quote(name): f"c{n}" for n, name in enumerate(plan.carried.values())}
+    for n, name in enumerate(key):  # once each: 2,000 columns are all that a query may have
+        sources.setdefault(plan.sources[name], f"k{n}")
+    match = " AND ".join(f"n.{name} IS o.{sources[plan.sources[name]]}" for name in key)
     cases = [f"WHEN n.{key[0]} IS NULL THEN -1"]
     cases += [f"WHEN {_unlike(plan, name, f'o.c{n}')} THEN {n}" for n, name in enumerate(plan.carried)]
     return (
         f"SELECT unlike FROM (SELECT CASE {' '.join(cases)} END AS unlike"
-        f" FROM (SELECT {', '.join(sources)} FROM {quote(plan.old.name)} NOT INDEXED) AS o"
+        f" FROM (SELECT {', '.join(f'{source} AS {alias}' for source, alias in sources.items())}"
+        f" FROM {quote(plan.old.name)} NOT INDEXED) AS o"
         f" LEFT JOIN {quote(plan.new.name)} AS n ON {match}) WHERE unlike IS NOT NULL LIMIT 1"
     )
 

@@ -181,12 +181,9 @@ def _with_extras(sql: str, want: Table, have: Table) -> str:
     """
     parsed = ddl.parse_table(have.sql)
     extra = [column for column in parsed.columns if fold(column.name) not in want.columns]
-    for column in extra:
-        sql = ddl.append_column(sql, _as_extra(column))
-    for constraint in parsed.constraints:
-        if constraint.kind != "primary key" and any(_speaks_of(constraint, column.name) for column in extra):
-            sql = ddl.append_constraint(sql, constraint.text)
-    return sql
+    names = [column.name for column in extra]
+    rules = [c.text for c in parsed.constraints if c.kind != "primary key" and _speaks_of(c, names)]
+    return ddl.extended(sql, map(_as_extra, extra), rules)
 
 
 def _as_extra(column: ddl.ColumnDef) -> str:
@@ -202,8 +199,9 @@ def _as_extra(column: ddl.ColumnDef) -> str:
     return column.text
 
 
-def _speaks_of(constraint: ddl.Constraint, column: str) -> bool:
-    return ddl.name_in(constraint.columns, column) or ddl.mentions(constraint.expression, column)
+def _speaks_of(constraint: ddl.Constraint, columns: list[str]) -> bool:
+    spoken_of = any(ddl.name_in(columns, column) for column in constraint.columns)
+    return spoken_of or ddl.mentions(constraint.expression, *columns)
 
 
 def _differs(new_sql: str, want: Table, have: Table) -> bool:

@@ -270,6 +270,21 @@ def test_an_appended_column_is_the_last_one(sql):
 
 
 @pytest.mark.parametrize("sql", LAYOUTS)
+def test_what_is_appended_at_once_is_what_is_appended_one_by_one(sql):
+    columns, constraints = ["c INT -- note", "d TEXT DEFAULT ','"], ["CHECK (c > 0)", "UNIQUE (d, c) -- note"]
+    at_once = ddl.extended(sql, columns, constraints)
+    one_by_one = sql
+    for definition in columns:
+        one_by_one = ddl.append_column(one_by_one, definition)
+    for text in constraints:
+        one_by_one = ddl.append_constraint(one_by_one, text)
+
+    assert ddl.parse_table(at_once) == ddl.parse_table(one_by_one)
+    assert comments(at_once) == comments(sql)
+    assert ddl.extended(sql) == sql
+
+
+@pytest.mark.parametrize("sql", LAYOUTS)
 def test_a_replaced_column_leaves_the_others_to_the_letter(sql):
     edited = ddl.replace_column(sql, "B", "b BLOB NOT NULL -- gone")
 
