@@ -15,6 +15,8 @@ from playhouse.cockroachdb import CockroachDatabase
 
 from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import CommitRefused, Locked, Unreadable
+from framework_schema.postgres_ddl import PostgresGrammar
+from framework_schema.postgres_snapshot import PostgresReader
 from framework_schema.server import (
     LOCK_WAIT,
     PAUSE,
@@ -26,8 +28,7 @@ from framework_schema.server import (
     forgiving,
     poll,
 )
-from framework_schema.server_ddl import PostgresGrammar
-from framework_schema.server_snapshot import PostgresReader, pg_quote
+from framework_schema.server_snapshot import pg_quote
 
 LOCK_CLASS = 0x66736368
 """First half of the advisory lock's key, "fsch"; the second is a hash of the schema's name."""

@@ -86,7 +86,7 @@ class ServerOperations(Operations):
             self.database.execute_sql(text)
 
     def _create_index(self, model: type[pw.Model], index: Any) -> None:
-        """Create an index of a model whose table was there; a unique that rows forbid is left to alignment, which tells."""
+        """Create an index of a model whose table was there; a unique that rows forbid is left to alignment."""
         live = self._require(model._meta.table_name)
         names = [column_of(part) for part in index._expressions]
         keys = [self.grammar.fold(name) for name in names if name is not None]

@@ -17,9 +17,10 @@ from framework_schema.databases import engine_of
 from framework_schema.ddl import quote as sqlite_quote
 from framework_schema.fields import KEY_TEXT, UTC_NOW
 from framework_schema.mysql_ddl import MysqlGrammar
+from framework_schema.postgres_ddl import PostgresGrammar
 from framework_schema.runner import Runner
 from framework_schema.server_alignment import ServerAlignment
-from framework_schema.server_ddl import Grammar, PostgresGrammar
+from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
 from framework_schema.snapshot import Column, ForeignKey, Snapshot, Table
 

@@ -18,10 +18,10 @@ from framework_schema.config import Config
 from framework_schema.databases import open_target
 from framework_schema.errors import ConfigError, MigrationFailed, SchemaError, Unreadable
 from framework_schema.expected import _made as made
+from framework_schema.postgres_snapshot import PostgresReader
 from framework_schema.rehearsal import rehearse
 from framework_schema.report import State
 from framework_schema.runner import Runner
-from framework_schema.server_snapshot import PostgresReader
 
 
 @pytest.fixture
