@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import peewee as pw
 
 from framework_schema.dialects import Scratch, for_database, memory
+from framework_schema.errors import SourceError
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
 from framework_schema.snapshot import Snapshot
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # brings peewee_migrate, which only a run needs
     from framework_schema.operations import Operations
 
 SQLITE = Scratch("sqlite", memory)
+REMEDY = "If it is no migration, take the number from its name, or begin it with _."
 
 
 def expected_schema(
@@ -64,7 +66,9 @@ def call(
     *,
     undo: bool = False,
 ) -> None:
-    """Run one script, the way its style wants to be called."""
+    """Run one script, the way its style wants to be called; raises ``SourceError`` for one that cannot be."""
+    if migration.unsupported:
+        raise SourceError(migration.key, f"it cannot be run: {migration.unsupported}", REMEDY)
     if migration.style is Style.CURSOR:
         migration.function("apply_migration")(database.cursor())
         doing.note("script")
@@ -72,7 +76,7 @@ def call(
     from framework_schema.migrator import ConvergingMigrator
 
     migrator = ConvergingMigrator(database, doing, orm)
-    migration.function("rollback" if undo else "migrate")(migrator, database, fake=False)
+    migration.call("rollback" if undo else "migrate", migrator, database, fake=False)
 
 
 def describe(error: BaseException, step: Migration) -> str:
@@ -106,7 +110,7 @@ def _replayed(applied: tuple[Migration, ...], kind: type[pw.Database]) -> list[t
         if migration.style is Style.PEEWEE:
             try:
                 migrator = ConvergingMigrator(silent, NoOperations(silent), orm)
-                migration.function("migrate")(migrator, silent, fake=True)
+                migration.call("migrate", migrator, silent, fake=True)
             except (Exception, SystemExit):
                 continue
     return list(orm)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import enum
 import hashlib
+import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 
 from framework_schema.errors import SourceError
 
-NAME = re.compile(r"(\d{3,})_\w[\w-]*")
-"""What a numbered script is called: three digits or more, an underscore, a word."""
+NAME = re.compile(r"(\d{3,})_[^./\\]+", re.ASCII)
+"""What a numbered script is called: three digits or more, an underscore, and no dot, as for peewee_migrate."""
 
 
 class Style(enum.Enum):
@@ -76,12 +77,15 @@ class Migration:
     @cached_property
     def style(self) -> Style:
         """Tell how the script wants to be called, by the functions it defines."""
-        functions = self._functions
-        if "migrate" in functions and _positional(functions["migrate"]) >= 2:
+        if self._takes_migrator("migrate"):
             return Style.PEEWEE
-        if "apply_migration" in functions and _accepts_one(functions["apply_migration"]):
-            return Style.CURSOR
-        return Style.UNSUPPORTED
+        old = self._functions.get("apply_migration")
+        return Style.CURSOR if old is not None and _accepts_one(old) else Style.UNSUPPORTED
+
+    @property
+    def is_numbered(self) -> bool:
+        """Tell whether the name gives the script a place in the order."""
+        return NAME.fullmatch(self.name) is not None
 
     @property
     def unsupported(self) -> str | None:
@@ -91,6 +95,9 @@ class Migration:
         if not self.tree.body:
             return "the file is empty"
         found = [name for name in ("migrate", "apply_migration", "main", "run_migration") if name in self._functions]
+        takes = self._functions.get("migrate")
+        if takes is not None and _required(takes) > 2:
+            return f"migrate() wants {_required(takes)} arguments; it is called with two, migrate(migrator, database)"
         if found:
             return (
                 f"{found[0]}() opens a database by itself;"
@@ -101,7 +108,7 @@ class Migration:
     @cached_property
     def has_rollback(self) -> bool:
         """Tell whether the script can be undone."""
-        return "rollback" in self._functions and self.style is Style.PEEWEE
+        return self.style is Style.PEEWEE and self._takes_migrator("rollback")
 
     @cached_property
     def depends_on(self) -> tuple[str, ...]:
@@ -138,9 +145,30 @@ class Migration:
     def _code(self) -> CodeType:
         return compile(self.tree, str(self.path), "exec", dont_inherit=True)
 
+    def call(self, name: str, migrator: Any, database: Any, *, fake: bool) -> None:
+        """Call ``migrate`` or ``rollback`` as peewee_migrate does; ``fake`` is left out where it is not taken."""
+        function = self.function(name)
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # one that is not written in Python
+            parameters = {}.values()
+        takes_fake = not parameters or any(p.name == "fake" or p.kind is p.VAR_KEYWORD for p in parameters)
+        function(migrator, database, **({"fake": fake} if takes_fake else {}))
+
     @cached_property
-    def _functions(self) -> dict[str, ast.FunctionDef]:
-        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+    def _functions(self) -> dict[str, ast.arguments | None]:
+        """What the script's functions take, by name; None for one that only a run could tell of."""
+        return dict(_defined(self.tree.body))
+
+    def _takes_migrator(self, name: str) -> bool:
+        """Tell whether a function can be called with a migrator and a database.
+
+        One that comes from elsewhere counts where the file's name says that it is a migration.
+        """
+        if name not in self._functions:
+            return False
+        takes = self._functions[name]
+        return self.is_numbered if takes is None else _accepts_two(takes)
 
     def _setting(self, name: str, default: Any) -> Any:
         return module_setting(self.tree, name, default, self.key)
@@ -187,14 +215,56 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def _positional(function: ast.FunctionDef) -> int:
-    return len(function.args.posonlyargs) + len(function.args.args)
+def _defined(statements: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.arguments | None]]:
+    """Yield what statements bind to a name that can be called, those in a condition too."""
+    for node in statements:
+        match node:
+            case ast.FunctionDef():
+                yield node.name, node.args
+            case ast.If() if not _is_main(node.test):
+                yield from _defined([*node.body, *node.orelse])
+            case ast.Try() | ast.TryStar():
+                handled = [statement for handler in node.handlers for statement in handler.body]
+                yield from _defined([*node.body, *handled, *node.orelse, *node.finalbody])
+            case ast.With():
+                yield from _defined(node.body)
+            case ast.ImportFrom():
+                yield from ((alias.asname or alias.name, None) for alias in node.names)
+            case ast.Assign() | ast.AnnAssign():
+                if isinstance(node.value, ast.Lambda | ast.Name | ast.Attribute | ast.Call):
+                    takes = node.value.args if isinstance(node.value, ast.Lambda) else None
+                    yield from ((name, takes) for name in _targets(node))
 
 
-def _accepts_one(function: ast.FunctionDef) -> bool:
-    required = _positional(function) - len(function.args.defaults)
-    first = (function.args.posonlyargs + function.args.args)[:1]
-    return required <= 1 and bool(first) and first[0].arg in ("cursor", "cur", "c")
+def _is_main(test: ast.expr) -> bool:
+    """Tell whether a condition asks if the script is run as a program."""
+    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))
+
+
+def _positional(takes: ast.arguments) -> list[ast.arg]:
+    return [*takes.posonlyargs, *takes.args]
+
+
+def _required(takes: ast.arguments) -> int:
+    positional = _positional(takes)
+    return sum(argument.arg != "fake" for argument in positional[: len(positional) - len(takes.defaults)])
+
+
+def _accepts_two(takes: ast.arguments) -> bool:
+    """Tell whether ``(migrator, database, fake=...)`` or ``(migrator, database)`` fits.
+
+    Without ``fake`` both must be asked for: ``(path="app.db", verbose=True)`` is a program of its own.
+    """
+    keywords = zip(takes.kwonlyargs, takes.kw_defaults, strict=True)
+    wanted = {keyword.arg for keyword, value in keywords if value is None} - {"fake"}
+    fits = (len(_positional(takes)) >= 2 or takes.vararg is not None) and _required(takes) <= 2 and not wanted
+    named = {argument.arg for argument in (*_positional(takes), *takes.kwonlyargs)}
+    return fits and (_required(takes) == 2 or "fake" in named or takes.kwarg is not None)
+
+
+def _accepts_one(takes: ast.arguments) -> bool:
+    first = _positional(takes)[:1]
+    return _required(takes) <= 1 and bool(first) and first[0].arg in ("cursor", "cur", "c")
 
 
 def _shape(tree: ast.AST) -> Iterator[str]:

@@ -55,10 +55,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Scripts:
-    """What one source holds: scripts that can run, and remarks on the rest."""
+    """What one source holds: its migrations, remarks, and by key why a script that should run has no place in order."""
 
     migrations: tuple[Migration, ...]
     notes: tuple[str, ...] = ()
+    misplaced: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,7 +294,7 @@ def collect(sources: Iterable[Source]) -> Collection:
             for migration in scripts.migrations:
                 _ = migration.depends_on, migration.atomic, migration.destructive, migration.cacheable
             needs[source.name] = tuple(source.depends_on)
-            read[source.name] = Scripts(tuple(scripts.migrations), tuple(scripts.notes))
+            read[source.name] = Scripts(tuple(scripts.migrations), tuple(scripts.notes), tuple(scripts.misplaced))
         except SourceError as error:
             problems.append(Problem(source.name, str(error), error.source if "/" in error.source else None))
     paths = tuple(migration.path for scripts in read.values() for migration in scripts.migrations)
@@ -310,7 +311,8 @@ def _ordered(
     """
     read = {name: scripts for name, scripts, _ in sources}
     needs = {name: depends_on for name, _, depends_on in sources}
-    problems = [*unread, *_drop_unmet(read, needs), *_drop_cycles(read, needs)]
+    misplaced = [Problem(name, why, key) for name, scripts in read.items() for key, why in scripts.misplaced]
+    problems = [*unread, *misplaced, *_drop_unmet(read, needs), *_drop_cycles(read, needs)]
     edges = _edges(read, needs)
     return Collection(
         tuple(_sorted(read, edges)),
@@ -372,15 +374,21 @@ def _migration(source: str, name: str, path: str, content: bytes) -> Migration:
 
 
 def _usable(migrations: Iterable[Migration], notes: list[str]) -> Scripts:
-    usable = []
+    """Choose the migrations: all that have a number, and old-style scripts.
+
+    One with a number that cannot be called is among them, pending until it fails: what comes after
+    it may count on it. A file without a number that nobody calls is no migration, and worth a remark.
+    """
+    usable, misplaced = [], []
     for migration in sorted(migrations, key=lambda migration: order_of(migration.name)):
-        if migration.style is Style.PEEWEE and not NAME.fullmatch(migration.name):
-            notes.append(f"{migration.key} is not run: its name is not NNN_name.py")
-        elif migration.unsupported:
-            notes.append(f"{migration.key} is not run: {migration.unsupported}")
-        else:
+        if migration.is_numbered or migration.style is Style.CURSOR:
             usable.append(migration)
-    return Scripts(tuple(usable), tuple(notes))
+        elif migration.style is Style.PEEWEE:
+            why = f"{migration.key} is not run: its name is not NNN_name.py. Rename it; with _ first it is none."
+            misplaced.append((migration.key, why))
+        else:
+            notes.append(f"{migration.key} is not run: {migration.unsupported}")
+    return Scripts(tuple(usable), tuple(notes), tuple(misplaced))
 
 
 def _holds_scripts(folder: Path) -> bool:

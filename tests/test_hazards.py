@@ -408,28 +408,36 @@ def test_a_script_may_use_savepoints(path, folder):
         pytest.param("class migrate: pass", "neither", id="class"),
     ],
 )
-def test_a_script_without_migrate_is_not_run_not_recorded_and_said(path, folder, text, says):
-    source = folder({"001_good": creates("good"), "002_bad": text})
+def test_a_script_without_migrate_fails_each_time_and_holds_back_what_comes_after(path, folder, text, says):
+    source = folder({"001_good": creates("good"), "002_bad": text, "003_after": creates("after")})
 
-    report = Runner(path, [source]).migrate()
+    for _ in range(2):
+        with pytest.raises(MigrationFailed, match=f"app/002_bad.*{says}"):
+            Runner(path, [source]).migrate()
 
-    assert files.history(path) == [("app/001_good", True)]
-    assert [note for note in report.notes if "app/002_bad" in note and says in note]
+    report = Runner(path, [source]).status()
+    assert (report.state, report.pending) == ("failed", ("app/002_bad", "app/003_after"))
+    assert files.history(path) == [("app/001_good", True), ("app/002_bad", False)]
+    assert "after" not in files.tables(path)
 
 
-@pytest.mark.parametrize("name", ["0001_x", "1000_x", "123456_x"])
-def test_a_script_with_more_digits_is_run(path, folder, name):
+@pytest.mark.parametrize("name", ["0001_x", "1000_x", "123456_x", "001_a b", "001_-x", "001_naïve", "001_a+b"])
+def test_a_script_with_any_name_after_its_number_is_run(path, folder, name):
     report = Runner(path, [folder({name: creates("item")})]).migrate()
 
     assert report.applied == [f"app/{name}"]
 
 
-@pytest.mark.parametrize("name", ["01_x", "001-x", "1_x", "x", "001", "001_", "001 x", "001_a b", "v001_x"])
-def test_a_script_with_a_name_that_has_no_place_in_the_order_is_not_run_and_said(path, folder, name):
-    report = Runner(path, [folder({"001_good": creates("good"), name: creates("item")})]).migrate()
+@pytest.mark.parametrize("name", ["01_x", "001-x", "1_x", "x", "001", "001_", "001 x", "v001_x"])
+def test_a_script_whose_name_has_no_place_in_the_order_is_a_failure_each_time(path, folder, name):
+    runner = Runner(path, [folder({"001_good": creates("good"), name: creates("item")})])
 
-    assert report.applied == ["app/001_good"]
-    assert [note for note in report.notes if f"app/{name} is not run" in note and "NNN_name.py" in note]
+    for _ in range(2):
+        with pytest.raises(MigrationFailed, match=f"app/{name} is not run: its name is not NNN_name.py") as failed:
+            runner.migrate()
+
+    assert failed.value.report.state == runner.status().state == "failed"
+    assert files.history(path) == [("app/001_good", True)]
 
 
 # Operations that wait

@@ -39,8 +39,26 @@ def migration(text, name="001_x"):
         pytest.param("def migrate(): pass", Style.UNSUPPORTED, id="no arguments"),
         pytest.param("def migrate(db_path='data/app.db'): pass", Style.UNSUPPORTED, id="a path of its own"),
         pytest.param("def run_migration(db_path): pass", Style.UNSUPPORTED, id="run_migration"),
-        pytest.param("if True:\n    def migrate(migrator, database): pass", Style.UNSUPPORTED, id="not at the top"),
-        pytest.param("migrate = lambda migrator, database: None", Style.UNSUPPORTED, id="no function"),
+        pytest.param("def migrate(migrator, *_, **__): pass", Style.PEEWEE, id="a migrator and the rest"),
+        pytest.param("def migrate(*args, **kwargs): pass", Style.PEEWEE, id="the rest"),
+        pytest.param("def migrate(*args, fake): pass", Style.PEEWEE, id="fake by name"),
+        pytest.param("def migrate(migrator, database, fake=None, *more, **kw): pass", Style.PEEWEE, id="all of it"),
+        pytest.param("def migrate(migrator, database=None, *, fake=False): pass", Style.PEEWEE, id="a default"),
+        pytest.param("if True:\n    def migrate(migrator, database): pass", Style.PEEWEE, id="in a condition"),
+        pytest.param(
+            "try:\n    import x\nexcept ImportError:\n    def migrate(m, d): pass", Style.PEEWEE, id="in a try"
+        ),
+        pytest.param("migrate = lambda migrator, database, fake: None", Style.PEEWEE, id="lambda"),
+        pytest.param("def up(migrator, database, fake): pass\nmigrate = up", Style.PEEWEE, id="another name"),
+        pytest.param("from functools import partial\nmigrate = partial(print)", Style.PEEWEE, id="partial"),
+        pytest.param("from steps import widen as migrate", Style.PEEWEE, id="from elsewhere"),
+        pytest.param("def migrate(path='app.db', verbose=True): pass", Style.UNSUPPORTED, id="two of its own"),
+        pytest.param("def migrate(migrator, database, more): pass", Style.UNSUPPORTED, id="three arguments"),
+        pytest.param("def migrate(migrator, database, *, dry): pass", Style.UNSUPPORTED, id="a keyword of its own"),
+        pytest.param("migrate = None", Style.UNSUPPORTED, id="nothing"),
+        pytest.param(
+            "if __name__ == '__main__':\n    def migrate(m, d): pass", Style.UNSUPPORTED, id="a program's own"
+        ),
         pytest.param("", Style.UNSUPPORTED, id="empty"),
     ],
 )
@@ -49,6 +67,15 @@ def test_the_functions_of_a_script_tell_how_it_wants_to_be_called(text, style):
 
     assert found.style is style
     assert (found.unsupported is None) is (style is not Style.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("signature", ["m, d, fake", "m, *a, fake=None", "*a, **k", "m, d=0, **k", "m, d, *, fake"])
+def test_fake_is_given_to_every_function_that_takes_it(signature):
+    name = "k['fake']" if "**k" in signature else "fake"
+    script = migration(f"def migrate({signature}): raise ValueError('fake is', {name})")
+
+    with pytest.raises(ValueError, match="True"):
+        script.call("migrate", "migrator", "database", fake=True)
 
 
 def test_a_syntax_error_names_file_and_line():
