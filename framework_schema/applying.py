@@ -356,7 +356,7 @@ class Applier(Looker):
             expected = self.expected(found.known.migrations, True)
             return order.strict and would_rebuild(database, found.drift, expected, found.live, repair=order.repair)
 
-        if found.live.tables and is_due(order.backup, self.target.engine, plan.steps, rebuilds):
+        if found.live.tables and is_due(order.backup, self.target.engine, plan.steps, rebuilds, found.live.tables):
             if not self._examined:  # so that it is the database that is called damaged, and not its copy
                 self._examine(database, whole=True)
             self._make_backup(order.backup)

@@ -41,6 +41,7 @@ from framework_schema.migration import Migration
 from framework_schema.reshape import reshapings
 from framework_schema.side_lock import SideLock
 from framework_schema.snapshot import Snapshot
+from framework_schema.sources import FRAMEWORK
 from framework_schema.sqlite import SqliteDialect
 
 try:
@@ -69,28 +70,38 @@ Record = Callable[[pw.Database, Path | None], None]
 # When one is due
 
 
-def is_due(policy: str, engine: str, steps: Iterable[Migration], rebuilds: Callable[[], bool]) -> bool:
+def is_due(
+    policy: str, engine: str, steps: Iterable[Migration], rebuilds: Callable[[], bool], tables: AnyOf[str] | None = None
+) -> bool:
     """Tell whether a run begins with a copy.
 
     ``auto`` means: before a rebuild, and before a script that says it is
     destructive or can be seen to drop or rebuild something. What cannot be
-    seen has to be said: ``destructive = True``.
+    seen has to be said: ``destructive = True``. ``tables`` are those there are:
+    what the framework's scripts rebuild of others is new.
     """
     if policy != "auto":
         return policy == "always"
     seen = DROPS | REBUILDS if engine == "sqlite" else DROPS
-    return any(step.destructive or _does(step, seen) for step in steps) or (engine == "sqlite" and rebuilds())
+    return any(step.destructive or _does(step, seen, tables) for step in steps) or (engine == "sqlite" and rebuilds())
 
 
-def _does(step: Migration, calls: AnyOf[str]) -> bool:
+def _does(step: Migration, calls: AnyOf[str], tables: AnyOf[str] | None) -> bool:
     """Look for calls and SQL that drop or rebuild, in everything of the script but its rollback."""
     parts = [node for node in step.tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "rollback")]
     for node in (inner for part in parts for inner in ast.walk(part)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in calls:
-            return True
+            if step.source != FRAMEWORK or tables is None or _may_name(node, tables):
+                return True
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and DROPPING.search(node.value):
             return True
     return False
+
+
+def _may_name(call: ast.Call, tables: AnyOf[str]) -> bool:
+    """Tell whether a call may be about one of these tables; the framework's models are called as their tables."""
+    model = call.args[0] if call.args else None
+    return not isinstance(model, ast.Constant) or ddl.fold(str(model.value)) in tables
 
 
 def would_rebuild(database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, repair: bool) -> bool:

@@ -71,7 +71,7 @@ def test_the_models_cover_the_specification_and_nothing_else(facts):
 
     assert {model._meta.table_name for model in MODELS} == set(SPECIFIED)
     assert len(tables) == len(MODELS) == counts["tables"]
-    assert sum(len(table["columns"]) for table in tables) == counts["columns"] + 6  # six that only code expects
+    assert sum(len(table["columns"]) for table in tables) == counts["columns"] + 7  # seven that only code expects
     assert sum(len(table["foreign_keys"]) for table in tables) == counts["foreign_keys"]
     assert sum(len(table["indexes"]) for table in tables) == counts["named_indexes"]
     assert sum(len(table["checks"]) for table in tables) == counts["checks"]

@@ -185,7 +185,7 @@ def test_rows_that_are_there_stay_as_they_are(database):
     database.execute_sql("INSERT INTO SystemParameters VALUES ('project_name', 'My Brewery')")
     database.execute_sql("INSERT INTO SystemParameters VALUES ('theme_dark_mode', NULL)")
     database.execute_sql("INSERT INTO units (name, category, is_active) VALUES ('kg', 'weight', 0)")
-    rows = [path for path in SCRIPTS if path not in tables]
+    rows = [path for path in SCRIPTS if "020" <= path.name < "041"]
 
     migrate(database, rows)
 

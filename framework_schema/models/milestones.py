@@ -17,7 +17,7 @@ class EntryStateMilestone(FrameworkModel):
     target_state = pw.ForeignKeyField(
         EntryState, column_name="target_state_id", on_delete="CASCADE", index=False, backref="milestones"
     )
-    days_from_start = pw.IntegerField(constraints=[pw.Check("days_from_start >= 0")])
+    days_from_start = pw.IntegerField(**default(0, check="days_from_start >= 0"))
     notes = TextField(null=True)
     is_completed = pw.IntegerField(null=True, **default(0))
     completed_at = TextField(null=True)

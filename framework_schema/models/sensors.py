@@ -61,6 +61,7 @@ class SensorRegistration(FrameworkModel):
     last_relay_state = pw.IntegerField(null=True)
     last_battery_pct = RealField(null=True)
     last_battery_voltage = RealField(null=True)
+    assigned_script_id = pw.IntegerField(null=True)
 
     class Meta:
         table_name = "SensorRegistration"
