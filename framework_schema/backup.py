@@ -89,10 +89,12 @@ def is_due(
 def _does(step: Migration, calls: AnyOf[str], tables: AnyOf[str] | None) -> bool:
     """Look for calls and SQL that drop or rebuild, in everything of the script but its rollback."""
     parts = [node for node in step.tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "rollback")]
+    if step.source != FRAMEWORK:
+        tables = None
     for node in (inner for part in parts for inner in ast.walk(part)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in calls:
-            if step.source != FRAMEWORK or tables is None or _may_name(node, tables):
-                return True
+        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in calls
+        if isinstance(node, ast.Call) and is_call and (tables is None or _may_name(node, tables)):
+            return True
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and DROPPING.search(node.value):
             return True
     return False

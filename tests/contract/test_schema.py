@@ -3,6 +3,7 @@
 import pytest
 import schema_facts
 import servers
+from inserts import insert, parents_first
 
 from framework_schema import models
 from framework_schema.dialects import for_database
@@ -159,6 +160,14 @@ def test_a_row_that_breaks_a_rule_is_refused(framework, statement):
 
     with pytest.raises(engine.error):
         engine.sql(statement.format(type=kind))
+
+
+def test_a_row_that_leaves_out_what_may_be_left_out_is_taken_by_every_table(framework):
+    empty = "() VALUES ()" if framework.engine.name == "mariadb" else "DEFAULT VALUES"
+
+    framework.engine.sql(*(insert(table, "as the app does", empty) for table in parents_first()))
+
+    assert framework.engine.value('SELECT max(days_from_start) FROM "EntryStateMilestone"') == 0
 
 
 def test_a_second_default_board_is_refused_and_other_boards_are_not(framework):
