@@ -1,45 +1,92 @@
-"""Drift in, changes out: what to run so that a table becomes the expected one."""
+"""What a SQLite database lacks of the expected schema, and the statements that make it.
+
+A statement that cannot be run, since rows or another object stand in its way,
+costs nothing but itself: it is left, with what stands there, and all others run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.drift import Drift
-from framework_schema.snapshot import Snapshot, Table
+from framework_schema.drift import Difference, Drift
+from framework_schema.left import Left
+from framework_schema.snapshot import VIRTUAL, Snapshot, Table
+from framework_schema.wording import say, trace
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("table", "column", "unique", "key", "index", "trigger")
+"""What is made, in this order: what names something comes after it."""
+ANY = "ORDER BY 0 DESC"
+"""Stands in ``repeated`` for which of equal rows stays."""
+REFUSALS = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
+"""Errors that are about one statement (https://www.sqlite.org/rescode.html); all others are about the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One statement that takes a table nearer to the expected one.
+    """One object that is to be made, and the statements that make it, the first under the name it has in ``text``.
 
-    ``rule`` is the query that finds the rows which forbid the change, for the
-    changes that rows can forbid.
+    ``condition`` finds the rows, of a table called ``child``, that forbid it;
+    ``query`` shows them to a person. ``blocker`` says what else stands in the way.
     """
 
     table: str
     what: str
-    sql: str
-    rule: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """Something that could not be tightened, with the rows that stand against it."""
-
-    table: str
-    what: str
-    rows: int
-    query: str
+    statements: tuple[str, ...]
     kind: str = ""
     name: str = ""
+    condition: str | None = None
+    query: str = ""
+    blocker: str = ""
 
-    def as_dict(self) -> dict[str, object]:
-        """Return it for ``--json``."""
-        return asdict(self)
+    @property
+    def sql(self) -> str:
+        """All statements as one text."""
+        return "; ".join(self.statements)
+
+
+class Names:
+    """The names that are taken in one database, and free ones in their place.
+
+    Tables, views and indexes share one set of names, triggers have their own.
+    """
+
+    def __init__(self, live: Snapshot) -> None:
+        tables = live.tables.values()
+        self._objects = {ddl.fold(view): f"the view {view}" for view in live.views}
+        self._objects |= {
+            ddl.fold(table.name): f"the {VIRTUAL if table.is_virtual else 'table'} {table.name}" for table in tables
+        }
+        for table in tables:
+            names = [*table.unique_names.values(), *(index.name for index in table.indexes.values())]
+            self._objects |= {ddl.fold(n): f"the index {n} of the table {table.name}" for n in names}
+        self._triggers = {name for table in tables for name in table.triggers} | live.view_triggers
+
+    def holder(self, name: str) -> str:
+        """Say what has a name that a table is to have; empty when it is free."""
+        return self._objects.get(ddl.fold(name), "")
+
+    def take(self, text: str) -> str:
+        """Return a CREATE INDEX or CREATE TRIGGER under a free name, its own if that is free, and take that name."""
+        is_trigger = ddl.is_trigger(text)
+        taken = self._triggers if is_trigger else self._objects.keys()
+        wanted = ddl.object_name(text)
+        name, number = wanted, 1
+        while ddl.fold(name) in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        if is_trigger:
+            self._triggers.add(ddl.fold(name))
+        else:
+            self._objects[ddl.fold(name)] = f"the index {name}"
+        return text if name == wanted else ddl.rename_object(text, name)
 
 
 def additions(drift: Drift, expected: Snapshot, live: Snapshot, is_empty: frozenset[str]) -> Iterator[Change]:
@@ -48,33 +95,63 @@ def additions(drift: Drift, expected: Snapshot, live: Snapshot, is_empty: frozen
     ``is_empty`` holds the case-folded names of the tables without rows: SQLite
     adds a column with a default like CURRENT_TIMESTAMP to those only.
     """
-    of_kind = {
-        "table": _whole_table,
-        "column": _column,
-        "unique": _unique,
-        "index": _index,
-        "trigger": _trigger,
-    }
-    order = list(of_kind)
-    for difference in sorted(drift.additive, key=lambda d: order.index(d.kind)):
+    names = Names(live)
+    for difference in sorted(drift.additive, key=lambda d: KINDS.index(d.kind)):
         folded = ddl.fold(difference.table)
         want, have = expected.tables[folded], live.tables.get(folded)
-        yield from of_kind[difference.kind](want, have, difference.name, folded in is_empty)
+        if have is None or have.is_virtual:
+            yield _whole_table(want, names)
+        else:
+            yield _addition(want, have, difference, names, folded in is_empty)
+
+
+def stand_in_way(database: pw.Database, changes: Iterable[Change]) -> Iterator[tuple[Change, Left | None]]:
+    """Set beside each change what forbids it, as far as rows and names tell; reads only."""
+    for change in changes:
+        rows = 0
+        if change.condition and not change.blocker:
+            query = f"SELECT count(*) FROM {ddl.quote(change.table)} AS child WHERE {change.condition}"
+            rows = database.execute_sql(query).fetchone()[0]
+        yield change, _left(change, rows=rows) if rows or change.blocker else None
 
 
 def apply(database: pw.Database, changes: Iterable[Change]) -> tuple[list[Change], list[Left]]:
-    """Run the changes, but those that rows forbid: these are returned with the rows' number."""
+    """Run the changes, and leave those that something stands against."""
     done: list[Change] = []
     left: list[Left] = []
-    for change in changes:
-        if change.rule is not None:
-            rows = database.execute_sql(f"SELECT count(*) FROM ({change.rule})").fetchone()[0]
-            if rows:
-                left.append(Left(change.table, change.what, rows, change.rule, "unique", change.what))
-                continue
-        database.execute_sql(change.sql)
-        done.append(change)
+    for change, obstacle in stand_in_way(database, changes):
+        problem = obstacle or _run(database, change)
+        if problem is None:
+            done.append(change)
+        else:
+            left.append(problem)
     return done, left
+
+
+def _run(database: pw.Database, change: Change) -> Left | None:
+    try:
+        with database.savepoint():
+            for statement in change.statements:
+                database.execute_sql(statement)
+    except pw.DatabaseError as error:
+        if not is_refusal(error):
+            raise
+        logger.debug("%s could not be made\n%s", change.what, trace(error))
+        return _left(replace(change, blocker=f"SQLite refuses it ({say(error)})"))
+    return None
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell an error about one statement from one that ends the run: a lock, a full disk, a damaged file."""
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__ or error.__context__
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in REFUSALS
+
+
+def _left(change: Change, rows: int = 0) -> Left:
+    return Left(
+        change.table, change.what, rows, change.query, change.kind, change.name, change.blocker, change.condition or ""
+    )
 
 
 def empty_tables(database: pw.Database, names: Iterable[str]) -> frozenset[str]:
@@ -86,16 +163,27 @@ def empty_tables(database: pw.Database, names: Iterable[str]) -> frozenset[str]:
     )
 
 
-def _whole_table(want: Table, have: Table | None, name: str, is_empty: bool) -> Iterator[Change]:
-    yield Change(want.name, f"table {want.name}", want.sql)
-    for text in want.texts.values():
-        yield Change(want.name, f"table {want.name}", text)
+def _whole_table(want: Table, names: Names) -> Change:
+    holder = names.holder(want.name)
+    blocker = f"{holder} has its name" if holder else ""
+    texts = () if holder else tuple(names.take(text) for text in want.texts.values())
+    return Change(want.name, f"table {want.name}", (want.sql, *texts), "table", want.name, blocker=blocker)
 
 
-def _column(want: Table, have: Table | None, name: str, is_empty: bool) -> Iterator[Change]:
+def _addition(want: Table, have: Table, difference: Difference, names: Names, is_empty: bool) -> Change:
+    if difference.kind == "column":
+        return _column(want, have, difference.name, is_empty)
+    if difference.kind in ("unique", "key"):
+        return _unique(want, have, difference, names)
+    if difference.kind == "index":
+        return _index(want, have, difference.name, names)
+    return _trigger(want, have, difference.name, names)
+
+
+def _column(want: Table, have: Table, name: str, is_empty: bool) -> Change:
     definition = column_definition(want, name, is_empty)
-    table = have.name if have else want.name
-    yield Change(table, f"column {table}.{name}", f"ALTER TABLE {ddl.quote(table)} ADD COLUMN {definition}")
+    statement = f"ALTER TABLE {ddl.quote(have.name)} ADD COLUMN {definition}"
+    return Change(have.name, f"column {have.name}.{name}", (statement,), "column", name)
 
 
 def column_definition(want: Table, name: str, is_empty: bool) -> str:
@@ -130,33 +218,108 @@ def is_constant(default: str) -> bool:
     )
 
 
-def _unique(want: Table, have: Table | None, name: str, is_empty: bool) -> Iterator[Change]:
-    columns = frozenset(name.split(", "))
-    index = want.unique_names[columns]
-    text = want.texts.get(index) or _unique_index(want, index, columns)
-    table = have.name if have else want.name
-    yield Change(table, f"unique {table}({name})", text, duplicates(table, sorted(columns)))
+def _unique(want: Table, have: Table, difference: Difference, names: Names) -> Change:
+    """Make a unique index, also for a primary key: an INSERT OR REPLACE heeds that as well as the key itself."""
+    columns = [want.columns[name].name for name in ordered(want, difference.name.split(", "))]
+    parts = [ddl.quote(column) for column in columns]
+    index = want.unique_names.get(frozenset(map(ddl.fold, columns)), "")
+    written = f"({', '.join(parts)})"
+    title = ddl.unique_title(want.name, columns)
+    text = want.texts.get(index) or f"CREATE UNIQUE INDEX {ddl.quote(title)} ON {ddl.quote(want.name)} {written}"
+    return Change(
+        have.name,
+        f"unique {have.name}({difference.name})",
+        (names.take(text),),
+        difference.kind,
+        difference.name,
+        repeated(have, parts),
+        duplicates(have.name, parts),
+    )
 
 
-def _unique_index(want: Table, index: str, columns: frozenset[str]) -> str:
-    """Write the index for a unique that the expected table has inline."""
-    names = sorted(want.columns[column].name for column in columns)
-    title = "_".join([want.name, *names, "unique"]).lower()
-    return f"CREATE UNIQUE INDEX {ddl.quote(title)} ON {ddl.quote(want.name)} ({', '.join(map(ddl.quote, names))})"
+def ordered(want: Table, columns: Iterable[str]) -> list[str]:
+    """Return columns in the order the table has them, but those of its key in key order."""
+    wanted = frozenset(columns)
+    return [name for name in want.primary_key if name in wanted] or [name for name in want.columns if name in wanted]
 
 
-def _index(want: Table, have: Table | None, name: str, is_empty: bool) -> Iterator[Change]:
+def _index(want: Table, have: Table, name: str, names: Names) -> Change:
     index = want.indexes[ddl.fold(name)]
-    rule = duplicates(want.name, index.columns, index.where) if index.unique else None
-    yield Change(want.name, f"index {index.name}", want.texts[index.name], rule)
+    text = want.texts.get(index.name)
+    if text is None:  # a UNIQUE of the table's own statement, with a collation that is not the column's
+        parts = [_quoted_label(want, label) for label in index.columns]
+        text = f"CREATE UNIQUE INDEX {ddl.quote(index.name)} ON {ddl.quote(want.name)} ({', '.join(parts)})"
+    change = Change(have.name, f"index {index.name}", (names.take(text),), "index", index.name)
+    if not index.unique:
+        return change
+    definition = ddl.parse_index(text)
+    parts = [_part(column) for column in definition.columns]
+    return replace(
+        change,
+        condition=repeated(have, parts, definition.where),
+        query=duplicates(have.name, parts, definition.where),
+    )
 
 
-def _trigger(want: Table, have: Table | None, name: str, is_empty: bool) -> Iterator[Change]:
-    yield Change(want.name, f"trigger {name}", want.texts[name])
+def _quoted_label(want: Table, label: str) -> str:
+    column, _, rest = label.partition(" ")
+    return " ".join([ddl.quote(want.columns[column].name), rest]) if column in want.columns else label
 
 
-def duplicates(table: str, columns: Iterable[str], where: str | None = None) -> str:
-    """Write the query for the values that several rows share."""
-    names = ", ".join(map(ddl.quote, columns))
-    condition = f" WHERE {where}" if where else ""
-    return f"SELECT {names}, count(*) FROM {ddl.quote(table)}{condition} GROUP BY {names} HAVING count(*) > 1"
+def _part(column: ddl.IndexColumn) -> str:
+    """Write what an index sorts by, without its direction."""
+    text = ddl.quote(column.name) if column.name is not None else f"({column.expression})"
+    return f"{text} COLLATE {column.collation}" if column.collation else text
+
+
+def _trigger(want: Table, have: Table, name: str, names: Names) -> Change:
+    text = next(text for n, text in want.texts.items() if ddl.fold(n) == name and ddl.is_trigger(text))
+    return Change(have.name, f"trigger {name}", (names.take(text),), "trigger", name)
+
+
+def duplicates(table: str, parts: Sequence[str], where: str | None = None) -> str:
+    """Write the query for the values that several rows share. NULL is equal to nothing, another NULL either."""
+    grouped = ", ".join(parts)
+    return (
+        f"SELECT {grouped}, count(*) FROM {ddl.quote(table)} WHERE {_given(parts, where)}"
+        f" GROUP BY {grouped} HAVING count(*) > 1"
+    )
+
+
+def repeated(table: Table, parts: Sequence[str], where: str | None = None) -> str:
+    """Write the condition for all rows but one of those that share a value: the oldest.
+
+    With something else in the place of ``ANY``, it is the oldest of those for which that is highest.
+    """
+    row = row_identity(table)
+    numbered = (
+        f"SELECT {row}, row_number() OVER (PARTITION BY {', '.join(parts)} {ANY}, {row})"
+        f" AS place FROM {ddl.quote(table.name)} AS alike WHERE {_given(parts, where)}"
+    )
+    return f"({child_identity(table)}) IN (SELECT {row} FROM ({numbered}) WHERE place > 1)"
+
+
+def _given(parts: Sequence[str], where: str | None) -> str:
+    conditions = [f"({where})"] if where else []
+    return " AND ".join([*conditions, *(f"{part} IS NOT NULL" for part in parts)])
+
+
+def row_identity(table: Table) -> str:
+    """Return the columns that tell the rows of a table apart, quoted."""
+    free = next((name for name in ddl.ROWID_NAMES if name not in table.columns), None)
+    if free is None or has_no_rowid(table):
+        return ", ".join(ddl.quote(table.columns[name].name) for name in table.primary_key)
+    return free
+
+
+def has_no_rowid(table: Table) -> bool:
+    """Tell whether a table is WITHOUT ROWID; one whose statement we cannot read is taken for an ordinary one."""
+    try:
+        return ddl.parse_table(table.sql).without_rowid
+    except ddl.DDLError:
+        return False
+
+
+def child_identity(table: Table) -> str:
+    """Return the same of a table that is called ``child``."""
+    return ", ".join(f"child.{name}" for name in row_identity(table).split(", "))

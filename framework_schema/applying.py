@@ -55,7 +55,7 @@ class Applier(Looker):
         self._refuse(found, allow_ahead=order.allow_ahead)
         self._refuse_early(found, order)
         is_done = found.leaves_nothing(order) and not self._repeated_steps
-        return self._current(found) if is_done else self._attempt(database, order, found)
+        return self._current(found, database) if is_done else self._attempt(database, order, found)
 
     def _attempt(self, database: pw.Database, order: Order, found: Found) -> Report:
         """Apply what was found to be missing; again, a few times, when other transactions got in the way.
@@ -127,7 +127,7 @@ class Applier(Looker):
             if not done:
                 self._refuse_early(found, order)
                 if found.leaves_nothing(order):
-                    return self._current(found)
+                    return self._current(found, database)
             self._recording = None if done else self._begin_recording(database, order, found)
             self._examine(database, whole=self._needs_all(order, found))
             plan = self._plan(found, order.to)

@@ -107,9 +107,9 @@ def _may_name(call: ast.Call, tables: AnyOf[str]) -> bool:
 
 
 def would_rebuild(database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, repair: bool) -> bool:
-    """Tell whether strict alignment has a table to rebuild, or rows to repair; in doubt, yes."""
+    """Tell whether strict alignment has a table to rebuild, or rows to set aside; in doubt, yes."""
     if not drift.structural or repair:
-        return bool(drift.structural)
+        return bool(drift) and (repair or bool(drift.structural))
     assert isinstance(database, pw.SqliteDatabase)
     try:
         return any(table.new_sql or table.drops for table in reshapings(database, drift, expected, live))

@@ -202,8 +202,8 @@ def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
     common = {*_common_notes(report), *report.problems}
     for item in report.reports if len(report.reports) <= MANY or to.verbose else ():
         for left in item.left:
-            rule = f"{left['what']}, {left['rows']} rows against it: {left['query']}"
-            to.say(f"left: {printable(item.name)}: {printable(rule)}")
+            shown = f" ({left['query']})" if left["query"] else ""
+            to.say(f"left: {printable(item.name)}: {printable(str(left['text']) + shown)}")
         for difference in item.drift if report.command == "check" else ():
             to.say(f"drift: {printable(item.name)}: {printable(str(difference['text']))}")
         for note in item.notes:
@@ -288,7 +288,10 @@ def _next(report: FleetReport, targets: Sequence[str], dry_run: bool) -> str | N
         return f"{again} --timeout 300  (waits longer)"
     if State.PENDING in counts:
         return again
-    if report.command == "check" and any(item.drift for item in report.reports):
+    left = [item for database in report.reports for item in database.left]
+    if any(item["repair"] for item in left):
+        return f"{again} --strict --repair  (sets those rows aside)"
+    if report.command == "check" and sum(len(item.drift) for item in report.reports) > len(left):
         return f"{again} --strict"
     if wrong:
         return None
@@ -398,7 +401,8 @@ def show_copy(to: Screen, report: CopyReport) -> None:
     for name in report.left_out:
         to.say(f"left out: {printable(name)}")
     for rule in report.left:
-        to.say(printable(f"left: {rule['table']}: {rule['what']}, {rule['rows']} rows against it: {rule['query']}"))
+        shown = f" ({rule['query']})" if rule["query"] else ""
+        to.say(printable(f"left: {rule['text']}{shown}"))
     written = sum(item.written for item in report.tables)
     to.say(f"{len(report.tables)} tables · {written} rows written · {report.rejected} rejected")
     if report.rejected:

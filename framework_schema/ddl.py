@@ -527,6 +527,48 @@ def parse_index(sql: str) -> IndexDef:
     return IndexDef(name, table, unique, columns, where)
 
 
+def trigger_action(sql: str) -> str:
+    """Return what a CREATE TRIGGER does, normalised: all that follows its name."""
+    reader = _Reader(sql)
+    reader.expect("CREATE")
+    _ = reader.accept("TEMP") or reader.accept("TEMPORARY")
+    reader.expect("TRIGGER")
+    reader.accept("IF", "NOT", "EXISTS")
+    _qualified(reader)
+    return normalise(sql[reader.token.start :])
+
+
+def is_trigger(sql: str) -> bool:
+    """Tell a CREATE TRIGGER from a CREATE INDEX."""
+    return _object(sql)[0] == "TRIGGER"
+
+
+def object_name(sql: str) -> str:
+    """Return the name of what a CREATE INDEX or CREATE TRIGGER makes."""
+    return _object(sql)[1].name
+
+
+def rename_object(sql: str, new: str) -> str:
+    """Return a CREATE INDEX or CREATE TRIGGER with another name for what it makes."""
+    name = _object(sql)[1]
+    return _spliced(sql, (name.start, name.end, quote(new)))
+
+
+def _object(sql: str) -> tuple[str, Token]:
+    """Return INDEX or TRIGGER, and the token that holds its name."""
+    reader = _Reader(sql)
+    reader.expect("CREATE")
+    _ = reader.accept("UNIQUE") or reader.accept("TEMP") or reader.accept("TEMPORARY")
+    kind = reader.one_of("INDEX", "TRIGGER")
+    reader.accept("IF", "NOT", "EXISTS")
+    return kind, _qualified(reader)[1]
+
+
+def unique_title(table: str, parts: Collection[str]) -> str:
+    """Return what the index is called that stands for a UNIQUE written in the table's own statement."""
+    return "_".join([table, *(re.sub(r"\W+", "_", part) for part in parts), "unique"]).lower()
+
+
 def _rest(reader: _Reader) -> str:
     start = reader.token.start
     tokens = reader.tokens[reader.index : -1]

@@ -20,6 +20,8 @@ from framework_schema.errors import ConfigError, PlanRefused
 
 if TYPE_CHECKING:
     from framework_schema.alignment import Alignment
+    from framework_schema.drift import Drift
+    from framework_schema.left import Left
     from framework_schema.operations import Operations
     from framework_schema.rebuild import Violation
     from framework_schema.snapshot import Snapshot
@@ -119,6 +121,15 @@ class Dialect(ABC):
     @abstractmethod
     def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
         """Make what is missing; with ``strict`` change what differs; with ``repair`` mend rows first."""
+
+    def left(
+        self, database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, strict: bool = False
+    ) -> tuple[Left, ...]:
+        """Return what cannot be made as things stand, since rows or names forbid it; reads only.
+
+        That is of what is missing, with ``strict`` of all that differs.
+        """
+        return ()
 
     @abstractmethod
     def scratch(self, database: pw.Database) -> Scratch:

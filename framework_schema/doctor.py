@@ -156,7 +156,11 @@ def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Fi
         wanted = tuple(map(fold, violation.columns))
         key = next((k for k in table.foreign_keys if k.columns == wanted), None) if table else None
         is_there = fold(violation.parent) in found.live.tables
-        query = orphans(table.name, key) if is_there and table and key else f"SELECT * FROM {quote(violation.table)}"
+        query = (
+            orphans(table.name, key, found.live)
+            if is_there and table and key
+            else f"SELECT * FROM {quote(violation.table)}"
+        )
         there = f"{'a row of' if is_there else 'a table'} {violation.parent} that is not there"
         remedy = mend if is_there and fold(violation.table) in known else own
         yield Finding(ERROR, f"{rows} rows refer by {columns} to {there}: {query}", violation.table, remedy)
@@ -238,7 +242,9 @@ def _rules(runner: Runner, database: pw.Database, found: Found, rules: list[Diff
             (reshaping,) = reshapings(database, Drift(tuple(rules)), expected, found.live)
             forbidden = list(reshaping.left)
     for left in forbidden:
-        yield Finding(WARNING, f"{left.rows} rows forbid {left.what}: {left.query}", table, f"{strict} --repair")
+        shown = f" ({left.query})" if left.query else ""
+        remedy = f"{strict} --repair" if left.can_be_set_aside else left.remedy
+        yield Finding(WARNING, f"{left.text}{shown}", table, remedy)
     number = len(rules) - len(forbidden)
     if number > 0:
         yield Finding(WARNING, f"{number} rules are not as expected, such as: {rules[0].text}", table, strict)

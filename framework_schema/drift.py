@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from framework_schema.ddl import fold, mentions
-from framework_schema.snapshot import Column, Snapshot, Table
+from framework_schema.snapshot import Column, Index, Snapshot, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,13 @@ def find_drift(expected: Snapshot, live: Snapshot) -> Drift:
     both snapshots hold them. Order of columns is no difference.
     """
     differences: list[Difference] = []
+    views = {fold(view) for view in live.views}
     for name in sorted(expected.tables):
         table = live.tables.get(name)
-        if table is None:
-            differences.append(
-                Difference(expected.tables[name].name, "table", expected.tables[name].name, additive=True)
-            )
+        if table is None or table.is_virtual:
+            other = "a virtual table" if table else "a view" if name in views else None
+            wanted = expected.tables[name].name
+            differences.append(Difference(wanted, "table", wanted, other and "a table", other, additive=True))
         elif table is not expected.tables[name]:  # tables of the same texts are one value
             differences += _of_table(expected.tables[name], table)
     for name in sorted(live.tables.keys() - expected.tables.keys()):
@@ -105,30 +106,67 @@ def _of_table(expected: Table, live: Table) -> Iterator[Difference]:
     for unique in sorted(expected.uniques - live.uniques, key=sorted):
         if unique != frozenset(live.primary_key):
             yield Difference(table, "unique", _list(unique), additive=True)
-    for name, index in expected.indexes.items():
-        found = live.indexes.get(name)
-        if found is None and name not in {fold(n) for n in live.unique_names.values()}:
-            yield Difference(table, "index", index.name, additive=True)
-        elif found is None or (found.columns, found.unique, found.where) != (
-            index.columns,
-            index.unique,
-            index.where,
-        ):
-            yield Difference(
-                table, "index", index.name, _index(index), _index(found) if found else "a plain unique index"
-            )
-    for name in live.indexes.keys() - expected.indexes.keys():
-        yield Difference(table, "index", live.indexes[name].name, extra=True)
-    for name, text in expected.triggers.items():
-        found_text = live.triggers.get(name)
-        if found_text is None:
-            yield Difference(table, "trigger", name, additive=True)
-        elif found_text != text:
-            yield Difference(table, "trigger", name, text, found_text)
-    for name in live.triggers.keys() - expected.triggers.keys():
-        yield Difference(table, "trigger", name, extra=True)
+    if expected.gains_key_by_index and _lacks_key(expected, live):
+        yield Difference(table, "key", _list(expected.primary_key), additive=True)
+    yield from _indexes(expected, live)
+    yield from _triggers(expected, live)
     if expected.is_structural and live.is_structural:
         yield from _structure(expected, live)
+
+
+def _lacks_key(expected: Table, live: Table) -> bool:
+    """Tell whether two rows may share what is to be the primary key."""
+    key = expected.primary_key
+    return bool(key) and key != live.primary_key and frozenset(key) not in live.uniques
+
+
+def _indexes(expected: Table, live: Table) -> Iterator[Difference]:
+    """Compare what the indexes do; their names count only where ours stands for something else on this table."""
+    table = live.name
+    taken = {fold(name) for name in live.unique_names.values()}
+    missing, spare = _unpaired(expected.indexes, live.indexes)
+    for name, index in missing.items():
+        found = spare.pop(name, None)
+        if found is None and name not in taken:
+            yield Difference(table, "index", index.name, additive=True)
+        else:
+            yield Difference(table, "index", index.name, _index(index), _index(found))
+    for index in spare.values():
+        refuses = index.unique and live.is_structural and _is_known(index, expected, live)
+        rule = "no such rule" if refuses else None
+        yield Difference(table, "index", index.name, rule, _index(index), extra=not refuses)
+
+
+def _unpaired(expected: Mapping[str, Index], live: Mapping[str, Index]) -> tuple[dict[str, Index], dict[str, Index]]:
+    """Return the indexes of either side that have no like on the other, under their own name or another."""
+    missing = {name: index for name, index in expected.items() if name not in live or live[name].shape != index.shape}
+    spare = {name: index for name, index in live.items() if name not in expected or name in missing}
+    for name, index in tuple(missing.items()):
+        like = next((n for n, other in spare.items() if other.shape == index.shape), None)
+        if like is not None:
+            del missing[name], spare[like]
+    return missing, spare
+
+
+def _is_known(index: Index, expected: Table, live: Table) -> bool:
+    """Tell whether an index is about columns of the expected table alone."""
+    texts = (*index.columns, index.where or "")
+    return not any(mentions(text, name) for text in texts for name in live.columns.keys() - expected.columns.keys())
+
+
+def _triggers(expected: Table, live: Table) -> Iterator[Difference]:
+    wanted, there = set(expected.triggers.values()), set(live.triggers.values())
+    for name, action in expected.triggers.items():
+        if action in there:
+            continue
+        found = live.triggers.get(name)
+        if found is None:
+            yield Difference(live.name, "trigger", name, additive=True)
+        else:
+            yield Difference(live.name, "trigger", name, action, found)
+    for name, action in live.triggers.items():
+        if name not in expected.triggers and action not in wanted:
+            yield Difference(live.name, "trigger", name, extra=True)
 
 
 def _structure(expected: Table, live: Table) -> Iterator[Difference]:
@@ -203,6 +241,8 @@ def _yes(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _index(index: Any) -> str:
+def _index(index: Index | None) -> str:
+    if index is None:
+        return "a plain unique index"
     where = f" where {index.where}" if index.where else ""
     return f"{'unique ' if index.unique else ''}on {', '.join(index.columns)}{where}"

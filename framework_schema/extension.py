@@ -421,8 +421,8 @@ def _warn_of_rest(report: Report, runner: Runner, warn: Callable[[str], None]) -
     if report.notes and runner.known.problems:
         warn(f"Some migrations cannot run: {' '.join(problem.error for problem in runner.known.problems)}")
     if report.left:
-        names = ", ".join(str(left["what"]) for left in report.left)
-        warn(f"{report.name}: rows stand against {names}. To see them: {command(runner, 'check')}")
+        what = "; ".join(str(left["text"]) for left in report.left)
+        warn(f"{report.name}: {what}. To see more: {command(runner, 'check')}")
 
 
 def _told(error: Exception, runner: Runner | None) -> str:

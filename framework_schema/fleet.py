@@ -292,8 +292,14 @@ def compare_schema(runner: Runner, strict: bool) -> Report:
     """Return the status with the drift that ``migrate`` mends, or with all that ``migrate --strict`` does."""
     report = runner.status()
     drift = runner.drift(strict=strict)
+    left = runner.blocked(strict=strict) if drift else ()
     found = (*drift.additive, *drift.structural) if strict else drift.additive
-    return replace(report, drift=tuple(difference.as_dict() for difference in found), schema=drift.digest or None)
+    return replace(
+        report,
+        drift=tuple(difference.as_dict() for difference in found),
+        left=tuple(item.as_dict() for item in left),
+        schema=drift.digest or None,
+    )
 
 
 def _told(member: Member, work: Callable[[], Report]) -> Report:

@@ -24,6 +24,7 @@ from framework_schema.drift import Drift, find_drift
 from framework_schema.errors import Ahead, ForeignDatabase, SchemaError, Unreadable
 from framework_schema.expected import expected_schema
 from framework_schema.history import AppliedMigration, History
+from framework_schema.left import Left
 from framework_schema.migration import Migration
 from framework_schema.order import Order
 from framework_schema.plan import Plan, duplicate_numbers, plan_up, without_cursors
@@ -126,7 +127,7 @@ class Looker:
         started = time.perf_counter()
         with self.looking() as database:
             found = self.read(database)
-            report = self._current(found)
+            report = self._current(found, database)
         return replace(report, duration_ms=since(started))
 
     def plan(self, to: str | None = None) -> Plan:
@@ -139,6 +140,12 @@ class Looker:
         """Return how the live schema differs from what its applied and pending scripts define."""
         with self.looking() as database:
             return self.read(database, structural=strict).drift
+
+    def blocked(self, *, strict: bool = False) -> tuple[Left, ...]:
+        """Return what of the drift cannot be mended as things stand, and what stands against it."""
+        with self.looking() as database:
+            found = self.read(database, structural=strict)
+            return self.dialect.left(database, found.drift, found.expected, found.live, strict=strict)
 
     def history(self, limit: int | None = None, *, failed: bool = False, events: bool = False) -> list[dict[str, Any]]:
         """Return the rows of the history, or all events, newest first."""
@@ -269,9 +276,11 @@ class Looker:
 
     # Telling
 
-    def _current(self, found: Found) -> Report:
+    def _current(self, found: Found, database: pw.Database) -> Report:
         """Return how a database stands that nothing was done to."""
         status, drift = found.status, found.drift
+        left = self.dialect.left(database, drift, found.expected, found.live) if drift.additive else ()
+        can_be_made = len(drift.additive) > len(left)
         failed = tuple(StepResult(row.key, Outcome.FAILED, 0, row.error) for row in status.failed)
         failed += unreadable(found.known)
         if found.is_foreign:
@@ -281,13 +290,14 @@ class Looker:
         elif failed:
             state = State.FAILED
         else:
-            state = State.PENDING if status.pending or drift.additive else State.CURRENT
+            state = State.PENDING if status.pending or can_be_made else State.CURRENT
         why = " ".join(problem.error for problem in found.known.problems)
         return self._report(
             state,
             status,
             steps=failed,
             drift=tuple(d.as_dict() for d in drift.differences if not d.extra),
+            left=tuple(item.as_dict() for item in left),
             error=f"{self.target.name}: {why}" if why and state is State.FAILED else None,
         )
 

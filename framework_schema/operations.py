@@ -148,7 +148,12 @@ class SqliteOperations(Operations):
             raise ValueError(f"the model of {name} makes other tables")
         snapshot = Snapshot({ddl.fold(name): live})
         drift = find_drift(expected, snapshot)
-        changes = align.additions(drift, expected, snapshot, align.empty_tables(self.database, [live.name]))
+        if live.is_virtual:
+            raise ValueError(f"the virtual table {live.name} stands where a table is to be made; rename or drop it")
+        changes: tuple[align.Change, ...] = ()
+        if drift.additive:
+            is_empty = align.empty_tables(self.database, [live.name])
+            changes = tuple(align.additions(drift, expected, of_database(self.database), is_empty))
         done, _ = align.apply(self.database, changes)
         self.note(f"table {name}", there=True)
         for change in done:
@@ -161,7 +166,21 @@ class SqliteOperations(Operations):
             model.create_table(safe=False)
             return
         for sql, params in statements:
+            self._make(sql, params, model._meta.table_name)
+
+    def _make(self, sql: str, params: Sequence[Any], table: str) -> None:
+        """Run a CREATE; an index whose name another object has gets a free one."""
+        try:
             self.database.execute_sql(sql, params)
+        except pw.OperationalError as error:
+            names = align.Names(of_database(self.database))
+            is_table = sql.lstrip()[:12].upper() == "CREATE TABLE"
+            holder = names.holder(table if is_table else ddl.object_name(sql))
+            if not holder:
+                raise
+            if is_table:
+                raise ValueError(f"{holder} stands where the table {table} is to be made; rename or drop it") from error
+            self.database.execute_sql(names.take(sql), params)
 
     def drop_table(self, table: str, *, cascade: bool) -> None:
         """Drop a table. Nothing cascades on SQLite: foreign keys are off while we run."""
@@ -292,7 +311,7 @@ class SqliteOperations(Operations):
         index = pw.Index(name, pw.Table(table), [pw.Entity(column) for column in columns], unique=unique, **params)
         context = self.database.get_sql_context().sql(pw.ValueLiterals(index.safe(False)))
         sql, values = context.query()
-        self.database.execute_sql(sql, values)
+        self._make(sql, values or (), table)
         self.note(f"index {name}")
 
     def drop_index(self, table: str, columns: Sequence[str]) -> None:

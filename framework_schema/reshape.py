@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.align import Left, duplicates
+from framework_schema.align import has_no_rowid, ordered, repeated
+from framework_schema.conversion import lossy_rows
 from framework_schema.ddl import fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
+from framework_schema.left import Left
 from framework_schema.snapshot import ForeignKey, Snapshot, Table
 from framework_schema.sqlite_snapshot import of_database
 
@@ -25,16 +27,22 @@ Edit = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A rule that rows may forbid: the query that finds those rows, and how to do without the rule."""
+    """A rule that rows may forbid.
+
+    ``condition`` finds those rows of a table called ``child``, ``query`` shows
+    them to a person, and ``relax`` does without the rule.
+    """
 
     difference: Difference
+    condition: str
     query: str
     relax: Edit
 
     def left(self, rows: int) -> Left:
         """Name it, with the number of rows."""
         d = self.difference
-        return Left(d.table, f"{d.kind} {d.name}: {d.expected}", rows, self.query, d.kind, d.name)
+        what = f"{d.kind} {d.name}: {d.expected}"
+        return Left(d.table, what, rows, self.query, d.kind, d.name, condition=self.condition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,123 +62,145 @@ class Reshaping:
 
 
 def reshapings(database: pw.SqliteDatabase, drift: Drift, expected: Snapshot, live: Snapshot) -> Iterator[Reshaping]:
-    """Decide for every table with structural drift; reads rows, writes nothing but a temporary table."""
+    """Decide for every table with structural drift; reads rows, writes nothing but temporary tables."""
     for name in sorted({fold(d.table) for d in drift.structural}):
-        differences = [d for d in drift.structural if fold(d.table) == name]
-        yield _of_table(database, expected.tables[name], live.tables[name], differences)
+        yield reshaping_of(database, name, drift, expected, live)
 
 
-def _of_table(database: pw.SqliteDatabase, want: Table, have: Table, differences: list[Difference]) -> Reshaping:
-    left: list[Left] = []
-    new_sql = ddl.rename_table(want.sql, have.name) if want.name != have.name else want.sql
-    converts = set()
+def reshaping_of(database: pw.SqliteDatabase, name: str, drift: Drift, expected: Snapshot, live: Snapshot) -> Reshaping:
+    """Decide for one table, by its case-folded name."""
+    want, have = expected.tables[name], live.tables[name]
+    differences = [d for d in drift.structural if fold(d.table) == name]
     for difference in differences:
-        if difference.kind in ("definition", "primary key") and not _can_be_key(database, want, have):
-            return Reshaping(have.name, (), None, frozenset(), (_whole(database, want, have, difference),))
-        if difference.kind == "type":
-            rows = _lossy_rows(database, want, have, difference.name)
-            if rows:
-                new_sql = _with_type_of(have, new_sql, difference.name)
-                query = f"SELECT {quote(difference.name)} FROM {quote(have.name)}"
-                left.append(Obstacle(difference, query, lambda sql: sql).left(rows))
-            else:
-                converts.add(difference.name)
-        obstacle = _obstacle(want, have, difference)
-        if obstacle is not None and (rows := _count(database, obstacle.query)):
-            left.append(obstacle.left(rows))
-            new_sql = obstacle.relax(new_sql)
-    for unique in want.uniques - have.uniques:
-        is_inline = want.unique_names[unique] not in want.texts
-        if is_inline and _count(database, duplicates(have.name, sorted(unique))):
-            new_sql = ddl.without_unique(new_sql, unique)
-    new_sql = _with_extras(new_sql, want, have)
-    inline = any(d.kind == "unique" and _unique_index(have, d) not in have.texts for d in differences)
-    same = not inline and not _differs(new_sql, want, have)
-    return Reshaping(
-        have.name, tuple(_drops(want, have, differences)), None if same else new_sql, frozenset(converts), tuple(left)
-    )
+        if difference.kind in ("definition", "primary key"):
+            obstacle = _without_key(database, want, have, difference)
+            if obstacle is not None:
+                return Reshaping(have.name, (), None, frozenset(), (obstacle,))
+    return _of_table(database, want, have, differences, live)
 
 
-def _obstacle(want: Table, have: Table, difference: Difference) -> Obstacle | None:
-    """Return what rows might say against a difference, or None where they have no say."""
-    name, table = difference.name, quote(have.name)
-    if difference.kind == "null" and not want.columns[fold(name)].null:
-        query = f"SELECT * FROM {table} WHERE {quote(name)} IS NULL"
-        return Obstacle(
-            difference, query, lambda sql: _edit_column(sql, name, lambda text: ddl.with_not_null(text, False))
-        )
-    if difference.kind == "check" and difference.found == "not there":
-        query = f"SELECT * FROM {table} WHERE NOT ({name})"
-        return Obstacle(difference, query, lambda sql: _without_check(sql, name))
-    if difference.kind == "foreign key" and difference.found == "not there":
-        key = next(k for k in want.foreign_keys if ", ".join(k.columns) == name)
-        if any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
-            return None
-        return Obstacle(difference, orphans(have.name, key), lambda sql: _without_reference(sql, key))
-    return None
-
-
-def orphans(table: str, key: ForeignKey) -> str:
-    """Write the query for the rows that refer to none."""
-    to = key.to_columns or key.columns
-    pairs = zip(key.columns, to, strict=True)
-    match = " AND ".join(f"parent.{quote(there)} = child.{quote(here)}" for here, there in pairs)
-    given = " AND ".join(f"child.{quote(column)} IS NOT NULL" for column in key.columns)
-    return (
-        f"SELECT child.* FROM {quote(table)} AS child WHERE {given} "
-        f"AND NOT EXISTS (SELECT 1 FROM {quote(key.table)} AS parent WHERE {match})"
-    )
-
-
-def _can_be_key(database: pw.SqliteDatabase, want: Table, have: Table) -> bool:
-    """Tell whether the table is readable and its rows could have the expected primary key."""
-    if have.unreadable or not set(want.primary_key) <= have.columns.keys():
-        return False
-    return want.primary_key == have.primary_key or not _count(database, _keyless(want, have))
+def _without_key(database: pw.SqliteDatabase, want: Table, have: Table, difference: Difference) -> Left | None:
+    """Leave a table as it is: without its key, or a text we can read, nothing can be shown to be kept."""
+    what = f"{difference.kind} {difference.name}: {difference.expected}"
+    if have.unreadable:
+        reason = f"its definition cannot be read ({have.unreadable})"
+    elif not set(want.primary_key) <= have.columns.keys():
+        reason = "a column of its primary key is not there"
+    else:
+        condition, query = _keyless(want, have), ""
+        rows = _count(database, have, condition) if want.primary_key != have.primary_key else 0
+        query = f"SELECT * FROM {quote(have.name)} AS child WHERE {condition}"
+        kind, name = difference.kind, difference.name
+        return Left(have.name, what, rows, query, kind, name, condition=condition) if rows else None
+    return Left(have.name, what, 0, f"SELECT * FROM {quote(have.name)}", difference.kind, difference.name, reason)
 
 
 def _keyless(want: Table, have: Table) -> str:
-    """Write the query for the rows that share a key, or have none where it is to be the rowid.
+    """Write the condition for the rows that repeat a key, or have none where it is to be the rowid.
 
     A NULL in any other key is a matter of its NOT NULL.
     """
     names = [quote(column) for column in want.primary_key]
-    double = f"SELECT {', '.join(names)} FROM {quote(have.name)} GROUP BY {', '.join(names)} HAVING count(*) > 1"
-    query = f"SELECT * FROM {quote(have.name)} WHERE ({', '.join(names)}) IN ({double})"
-    if len(names) == 1 and want.columns[want.primary_key[0]].type == "INTEGER":
-        query += f" OR typeof({names[0]}) <> 'integer'"
-    return query
+    condition = repeated(have, names)
+    if len(names) == 1 and want.columns[want.primary_key[0]].type == "INTEGER" and not has_no_rowid(want):
+        condition += f" OR typeof(child.{names[0]}) <> 'integer'"
+    return f"({condition})"
 
 
-def _whole(database: pw.SqliteDatabase, want: Table, have: Table, difference: Difference) -> Left:
-    """Leave a table as it is: without its key, or a text we can read, nothing can be shown to be kept."""
-    is_key = difference.kind == "primary key" and set(want.primary_key) <= have.columns.keys()
-    query = _keyless(want, have) if is_key else f"SELECT * FROM {quote(have.name)}"
-    what = f"{difference.kind} {difference.name}: {difference.expected}"
-    return Left(have.name, what, _count(database, query), query, difference.kind, difference.name)
+def _of_table(
+    database: pw.SqliteDatabase, want: Table, have: Table, differences: list[Difference], live: Snapshot
+) -> Reshaping:
+    left: list[Left] = []
+    new_sql = ddl.rename_table(want.sql, have.name) if want.name != have.name else want.sql
+    converts = {difference.name for difference in differences if difference.kind == "type"}
+    for difference in differences:
+        for obstacle, rows in _obstacles(database, want, have, difference, live):
+            left.append(obstacle.left(rows))
+            new_sql = obstacle.relax(new_sql)
+            converts -= {difference.name} if difference.kind == "type" else set()
+    for unique in want.uniques - have.uniques:
+        is_inline = want.unique_names[unique] not in want.texts
+        parts = [quote(name) for name in ordered(want, unique)]
+        if is_inline and unique <= have.columns.keys() and _count(database, have, repeated(have, parts)):
+            new_sql = ddl.without_unique(new_sql, unique)
+    new_sql = _with_extras(new_sql, want, have)
+    inline = any(d.kind in ("unique", "index") and _index_of(have, d) not in have.texts for d in differences)
+    same = not inline and not _differs(new_sql, want, have)
+    return Reshaping(
+        have.name,
+        tuple(dict.fromkeys(_drops(want, have, differences))),
+        None if same else new_sql,
+        frozenset(converts),
+        tuple(left),
+    )
 
 
-def _lossy_rows(database: pw.SqliteDatabase, want: Table, have: Table, column: str) -> int:
-    """Count the values that the expected type would turn into something that cannot be turned back.
+def _obstacles(
+    database: pw.SqliteDatabase, want: Table, have: Table, difference: Difference, live: Snapshot
+) -> Iterator[tuple[Obstacle, int]]:
+    """Yield what rows have to say against a difference, with their number."""
+    if difference.kind == "type":
+        rows, condition, query = lossy_rows(database, want, have, difference.name)
+        keep = Obstacle(difference, condition, query, lambda sql: _with_type_of(have, sql, difference.name))
+        if rows:
+            yield keep, rows
+    for obstacle in _rules(want, have, difference, live):
+        if rows := _count(database, have, obstacle.condition):
+            yield obstacle, rows
 
-    SQLite's affinity makes '00123' in an INTEGER column 123
-    (https://www.sqlite.org/datatype3.html#type_affinity); a temporary column
-    of the type tells, since nothing else applies affinity as a column does.
-    """
-    target = want.columns[fold(column)].type
-    source = f"SELECT {quote(column)} FROM {quote(have.name)}"
-    database.execute_sql(f"CREATE TEMP TABLE framework_schema_probe (was, becomes {target})")
-    try:
-        database.execute_sql(
-            f"INSERT INTO framework_schema_probe SELECT c, c FROM ({source.replace('FROM', 'AS c FROM', 1)})"
+
+def _rules(want: Table, have: Table, difference: Difference, live: Snapshot) -> Iterator[Obstacle]:
+    """Yield what a difference asks of the rows; nothing for one in which they have no say."""
+    name, table = difference.name, quote(have.name)
+    if difference.kind == "null" and not want.columns[fold(name)].null:
+        condition = f"child.{quote(name)} IS NULL"
+        query = f"SELECT * FROM {table} WHERE {quote(name)} IS NULL"
+        yield Obstacle(
+            difference,
+            condition,
+            query,
+            lambda sql: _edit_column(sql, name, lambda text: ddl.with_not_null(text, False)),
         )
-        return _count(
-            database,
-            "SELECT 1 FROM framework_schema_probe WHERE typeof(was) <> typeof(becomes)"
-            " AND CAST(was AS TEXT) <> CAST(becomes AS TEXT) AND CAST(was AS REAL) || '' <> becomes || ''",
-        )
-    finally:
-        database.execute_sql("DROP TABLE framework_schema_probe")
+    elif difference.kind == "check" and difference.found == "not there":
+        condition = f"NOT ({name})"
+        query = f"SELECT * FROM {table} WHERE {condition}"
+        yield Obstacle(difference, condition, query, lambda sql: _without_check(sql, name))
+    elif difference.kind == "foreign key" and difference.found == "not there":
+        key = next(k for k in want.foreign_keys if ", ".join(k.columns) == name)
+        if not any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
+            condition = orphan(key, live)
+            query = f"SELECT child.* FROM {table} AS child WHERE {condition}"
+            yield Obstacle(difference, condition, query, lambda sql: _without_reference(sql, key))
+    elif difference.kind == "collation":
+        yield from _collated(want, have, difference)
+
+
+def _collated(want: Table, have: Table, difference: Difference) -> Iterator[Obstacle]:
+    """Yield each unique under which more values are equal by the expected collation."""
+    column = fold(difference.name)
+    for unique in want.uniques:
+        if column in unique and unique <= have.columns.keys():
+            parts = [f"{quote(n)} COLLATE {want.columns[n].collation or 'BINARY'}" for n in ordered(want, unique)]
+            condition = repeated(have, parts)
+            query = f"SELECT * FROM {quote(have.name)} AS child WHERE {condition}"
+            yield Obstacle(difference, condition, query, lambda sql: _with_collation_of(have, sql, difference.name))
+
+
+def orphans(table: str, key: ForeignKey, live: Snapshot) -> str:
+    """Write the query for the rows that refer to none."""
+    return f"SELECT child.* FROM {quote(table)} AS child WHERE {orphan(key, live)}"
+
+
+def orphan(key: ForeignKey, live: Snapshot) -> str:
+    """Write the condition for a row of a table called ``child`` that refers to none."""
+    given = " AND ".join(f"child.{quote(column)} IS NOT NULL" for column in key.columns)
+    parent = live.tables.get(key.table)
+    if parent is None:
+        return given
+    to = key.to_columns or parent.primary_key
+    pairs = zip(key.columns, to, strict=True)
+    match = " AND ".join(f"parent.{quote(there)} = child.{quote(here)}" for here, there in pairs)
+    return f"{given} AND NOT EXISTS (SELECT 1 FROM {quote(parent.name)} AS parent WHERE {match})"
 
 
 def _with_extras(sql: str, want: Table, have: Table) -> str:
@@ -220,16 +250,25 @@ def _differs(new_sql: str, want: Table, have: Table) -> bool:
 def _drops(want: Table, have: Table, differences: list[Difference]) -> Iterator[tuple[str, str]]:
     """Yield the indexes and triggers that differ from those expected under their name, and unwanted uniques."""
     for difference in differences:
-        if difference.kind in ("index", "trigger"):
+        if difference.kind == "trigger":
             yield difference.kind, difference.name
-        elif difference.kind == "unique":
-            index = _unique_index(have, difference)
+        elif difference.kind in ("index", "unique"):
+            index = _index_of(have, difference)
             if index in have.texts:
                 yield "index", index
+        elif difference.kind == "primary key":
+            stood_in = have.unique_names.get(frozenset(want.primary_key))
+            if stood_in in have.texts:
+                yield "index", str(stood_in)
 
 
-def _unique_index(have: Table, difference: Difference) -> str:
-    return have.unique_names[frozenset(difference.name.split(", "))]
+def _index_of(have: Table, difference: Difference) -> str:
+    """Return the name, as it is written, of the index that a difference is about."""
+    if difference.kind == "unique":
+        return have.unique_names[frozenset(difference.name.split(", "))]
+    wanted = fold(difference.name)
+    names = [*(index.name for index in have.indexes.values()), *have.unique_names.values()]
+    return next(name for name in names if fold(name) == wanted)
 
 
 def _edit_column(sql: str, name: str, edit: Edit) -> str:
@@ -240,6 +279,10 @@ def _edit_column(sql: str, name: str, edit: Edit) -> str:
 
 def _with_type_of(have: Table, sql: str, name: str) -> str:
     return _edit_column(sql, name, lambda text: ddl.with_type(text, have.columns[fold(name)].type))
+
+
+def _with_collation_of(have: Table, sql: str, name: str) -> str:
+    return _edit_column(sql, name, lambda text: ddl.with_collation(text, have.columns[fold(name)].collation))
 
 
 def _without_check(sql: str, check: str) -> str:
@@ -259,6 +302,7 @@ def _without_reference(sql: str, key: ForeignKey) -> str:
     return _edit_column(sql, key.columns[0], lambda text: ddl.with_references(text, None))
 
 
-def _count(database: pw.SqliteDatabase, query: str) -> int:
-    rows: int = database.execute_sql(f"SELECT count(*) FROM ({query})").fetchone()[0]
+def _count(database: pw.SqliteDatabase, table: Table, condition: str) -> int:
+    query = f"SELECT count(*) FROM {quote(table.name)} AS child WHERE {condition}"
+    rows: int = database.execute_sql(query).fetchone()[0]
     return rows

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import peewee as pw
 
-from framework_schema.align import Left
 from framework_schema.alignment import Alignment
 from framework_schema.ddl import mentions
 from framework_schema.history import Event
+from framework_schema.left import Left
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
 from framework_schema.snapshot import Column, ForeignKey, Index, Snapshot
@@ -156,8 +156,9 @@ class ServerAlignment:
             if unique != frozenset(have.primary_key):
                 yield self._unique(want, have, unique)
         taken = {self.grammar.fold(name) for name in have.unique_names.values()}
+        shapes = {index.shape for index in have.indexes.values()}
         for key, index in want.indexes.items():
-            if key not in have.indexes and key not in taken:
+            if key not in have.indexes and key not in taken and index.shape not in shapes:
                 yield self._index(want, have, index)
         for name in want.triggers.keys() - have.triggers.keys():
             text = next(text for n, text in want.texts.items() if self.grammar.fold(n) == name)

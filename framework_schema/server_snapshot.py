@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import peewee as pw
 
@@ -27,6 +27,8 @@ class ServerTable(Table):
     ``inline_checks`` are the CHECKs that belong to a column's definition, which
     MySQL drops with it; ``settings`` what stands behind the table's columns.
     """
+
+    gains_key_by_index: ClassVar[bool] = False
 
     auto: str | None = field(default=None, compare=False)
     constraint_names: Mapping[Any, str] = field(default_factory=dict, compare=False, repr=False)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from framework_schema import ddl
+
+VIRTUAL = "virtual table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,19 @@ class Index:
     """A named index that is more than a plain unique one.
 
     ``columns`` hold the column, or the canonical text of an expression, with
-    ``DESC`` and ``COLLATE`` behind it where it has them.
+    ``DESC`` and ``COLLATE`` behind it where it has them; a collation that is
+    the column's own is not said again.
     """
 
     name: str
     columns: tuple[str, ...]
     unique: bool = False
     where: str | None = None
+
+    @property
+    def shape(self) -> tuple[tuple[str, ...], bool, str | None]:
+        """What the index does. Its name is no part of it: another object may have taken that name."""
+        return self.columns, self.unique, self.where
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,14 @@ class Table:
 
     ``uniques`` are the sets of columns no two rows may share, whether written
     inline, as a constraint of the table or as an index; ``unique_names`` tells
-    which index holds one. ``sql`` is the text that made the table, where the
+    which index holds one. ``triggers`` hold, by name, what a trigger does,
+    without its name. ``sql`` is the text that made the table, where the
     engine keeps it; ``texts`` that of its indexes and triggers by name. What
     ``is_structural`` covers is read only on request and empty otherwise.
     """
+
+    gains_key_by_index: ClassVar[bool] = True
+    """Whether alignment stands in for a missing primary key with a unique index until the table is rebuilt."""
 
     name: str
     columns: Mapping[str, Column]
@@ -74,15 +87,20 @@ class Table:
     texts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     unique_names: Mapping[frozenset[str], str] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether a module of SQLite's stands behind it, so that no column or index can be added."""
+        return self.unreadable == VIRTUAL
+
     def facts(self) -> Iterator[str]:
         """Yield all that makes this table what it is, as sorted lines; column order is no fact."""
         yield f"table {self.name} {self.primary_key} {self.autoincrement} {self.strict} {self.without_rowid}"
         yield from sorted(map(repr, self.columns.values()))
         yield from sorted(f"unique {sorted(unique)}" for unique in self.uniques)
         yield from sorted(map(repr, self.foreign_keys))
-        yield from sorted(map(repr, self.indexes.values()))
+        yield from sorted({f"index {index.shape}" for index in self.indexes.values()})
         yield from sorted(f"check {check}" for check in self.checks)
-        yield from sorted(f"trigger {name} {text}" for name, text in self.triggers.items())
+        yield from sorted({f"trigger {text}" for text in self.triggers.values()})
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,8 @@ class Snapshot:
 
     tables: Mapping[str, Table]
     views: frozenset[str] = frozenset()
+    view_triggers: frozenset[str] = frozenset()
+    """Case-folded names of the triggers on views, which no new trigger can have."""
 
     @property
     def is_structural(self) -> bool:
@@ -114,13 +134,15 @@ class Snapshot:
 def _within(live: Table, expected: Table) -> Table:
     extra = live.columns.keys() - expected.columns.keys()
     known = expected.columns.keys()
+    shapes = {index.shape for index in expected.indexes.values()}
+    actions = set(expected.triggers.values())
     return replace(
         live,
         name=expected.name,
         columns={name: column for name, column in live.columns.items() if name in known},
         uniques=frozenset(u for u in live.uniques if u <= known and u != frozenset(live.primary_key)),
         foreign_keys=frozenset(key for key in live.foreign_keys if known >= set(key.columns)),
-        indexes={name: index for name, index in live.indexes.items() if name in expected.indexes},
-        triggers={name: text for name, text in live.triggers.items() if name in expected.triggers},
+        indexes={n: index for n, index in live.indexes.items() if n in expected.indexes or index.shape in shapes},
+        triggers={n: text for n, text in live.triggers.items() if n in expected.triggers or text in actions},
         checks=frozenset(c for c in live.checks if not any(ddl.mentions(c, name) for name in extra)),
     )

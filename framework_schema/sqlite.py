@@ -12,9 +12,11 @@ from sqlite3 import SQLITE_DENY, SQLITE_OK, SQLITE_TRANSACTION
 
 import peewee as pw
 
-from framework_schema.alignment import Alignment, aligned
+from framework_schema.alignment import Alignment, aligned, left_of
 from framework_schema.dialects import POLL, Dialect, Scratch, memory, refuse_open_transaction
+from framework_schema.drift import Drift
 from framework_schema.errors import CommitRefused, Locked, RowsTouched, SchemaError, TransactionLost, Unreadable
+from framework_schema.left import Left
 from framework_schema.operations import Operations, SqliteOperations
 from framework_schema.rebuild import Violation, violations
 from framework_schema.side_lock import SideLock
@@ -167,6 +169,12 @@ class SqliteDialect(Dialect):
     def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
         """Add, rebuild, repair."""
         return aligned(_sqlite(database), expected, strict=strict, repair=repair)
+
+    def left(
+        self, database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, strict: bool = False
+    ) -> tuple[Left, ...]:
+        """Count the rows, look for the names."""
+        return left_of(_sqlite(database), drift, expected, live, strict=strict)
 
     def scratch(self, database: pw.Database) -> Scratch:
         """Return a database in memory."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.snapshot import Column, ForeignKey, Index, Snapshot, Table
+from framework_schema.snapshot import VIRTUAL, Column, ForeignKey, Index, Snapshot, Table
 
 Texts = tuple[tuple[str, str, str | None], ...]
 """What ``sqlite_master`` holds for one table: type, name and statement of itself and all that is on it."""
@@ -60,7 +60,8 @@ def _read(database: pw.SqliteDatabase, structural: bool, table: str | None) -> S
     tables = _remembered(database, texts, structural)
     return Snapshot(
         {ddl.fold(name): tables[name] for name in names},
-        frozenset(name for kind, name, _, _ in master if kind == "view"),
+        frozenset(views := [name for kind, name, _, _ in master if kind == "view"]),
+        frozenset(ddl.fold(name) for view in views for kind, name, _ in of_table[ddl.fold(view)] if kind == "trigger"),
     )
 
 
@@ -100,7 +101,7 @@ class _Reader:
         for name, own in self.texts.items():
             sql = _statement(own, "table", name)
             if name not in columns:
-                found[name] = Table(name, {}, sql=sql, unreadable="virtual table")
+                found[name] = Table(name, {}, sql=sql, unreadable=VIRTUAL)
                 continue
             uniques, named = indexes[name]
             table = Table(
@@ -110,7 +111,7 @@ class _Reader:
                 frozenset(uniques),
                 frozenset(keys.get(name, ())),
                 named,
-                {ddl.fold(trigger): ddl.normalise(text or "") for kind, trigger, text in own if kind == "trigger"},
+                {ddl.fold(trigger): ddl.trigger_action(text or "") for kind, trigger, text in own if kind == "trigger"},
                 is_structural=self.structural,
                 sql=sql,
                 texts=_texts_beside(own),
@@ -147,12 +148,12 @@ class _Reader:
         found: dict[str, tuple[dict[frozenset[str], str], dict[str, Index]]] = defaultdict(lambda: ({}, {}))
         for (table, name), columns in parts.items():
             unique, origin, partial = columns[0][:3]
-            plain = all(column is not None and collation.upper() == "BINARY" for *_, column, _, collation in columns)
-            if unique and plain and not partial:
-                if origin != "pk":
-                    found[table][0][frozenset(ddl.fold(column) for *_, column, _, _ in columns)] = name
-                continue
+            own = self._collations(table)
+            plain = all(column is not None and own(column) == collation.upper() for *_, column, _, collation in columns)
             if origin == "pk":
+                continue
+            if unique and plain and not partial:
+                found[table][0][frozenset(ddl.fold(column) for *_, column, _, _ in columns)] = name
                 continue
             expressions = any(column is None for *_, column, _, _ in columns)
             text = _statement(self.texts.get(table, ()), "index", name)
@@ -162,12 +163,22 @@ class _Reader:
                 label = (
                     ddl.fold(column) if column is not None else (parsed.columns[place].expression if parsed else "?")
                 )
-                label += f" COLLATE {collation.upper()}" if collation.upper() != "BINARY" and column is not None else ""
+                is_own = column is None or own(column) == collation.upper()
+                label += "" if is_own else f" COLLATE {collation.upper()}"
                 labels.append(label + (" DESC" if descending else ""))
-            found[table][1][ddl.fold(name)] = Index(
-                name, tuple(labels), bool(unique), parsed.where if parsed and partial else None
-            )
+            where = parsed.where if parsed and partial else None
+            title = name if text else ddl.unique_title(table, labels)
+            found[table][1][ddl.fold(title)] = Index(title, tuple(labels), bool(unique), where)
         return found
+
+    def _collations(self, table: str) -> Callable[[str], str]:
+        """Return the function that tells a column's own collation, which an index of it has unless it names another."""
+        sql = _statement(self.texts.get(table, ()), "table", table)
+        own: dict[str, str] = {}
+        if "collate" in sql.lower():
+            with suppress(ddl.DDLError):
+                own = {ddl.fold(c.name): (c.collation or "BINARY").upper() for c in ddl.parse_table(sql).columns}
+        return lambda column: own.get(ddl.fold(column), "BINARY")
 
     def _foreign_keys(self) -> dict[str, list[ForeignKey]]:
         rows = self._rows(

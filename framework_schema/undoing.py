@@ -30,7 +30,7 @@ class Undoer(Applier):
                 found.status, found.known, steps, to, source, kept=kept, force=force, database=self.target.name
             )
             if not plan:
-                return self._current(found)
+                return self._current(found, database)
             self.dialect.check_health(database, self.target.name)
             self._make_backup(policy)
             done, lost = self._undo_all(database, found, plan.together)

@@ -30,6 +30,15 @@ def read(path):
     return facts
 
 
+def index_shapes(path):
+    """Return what the indexes of each table do: columns, unique, condition."""
+    connection = sqlite3.connect(path)
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    shapes = {table: set(_indexes(connection, table).values()) for table in tables}
+    connection.close()
+    return shapes
+
+
 def _specified_table(table):
     columns = table["columns"]
     named = {index["name"]: _specified_index(index) for index in table.get("indexes", [])}
@@ -70,11 +79,7 @@ def _default(column):
 
 def _read_table(connection, table, sql):
     columns = connection.execute("SELECT * FROM pragma_table_info(?) ORDER BY cid", [table]).fetchall()
-    indexes = {
-        name: (_keys(connection, name), bool(unique), _where(connection, name))
-        for _, name, unique, origin, _ in connection.execute("SELECT * FROM pragma_index_list(?)", [table])
-        if origin != "pk"
-    }
+    indexes = _indexes(connection, table)
     keys = connection.execute("SELECT * FROM pragma_foreign_key_list(?)", [table]).fetchall()
     triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", [table])
     return {
@@ -87,6 +92,14 @@ def _read_table(connection, table, sql):
         "indexes": {name: index for name, index in indexes.items() if name.startswith(("idx_", "uq_"))},
         "checks": set(_checks(sql)),
         "triggers": {name for (name,) in triggers},
+    }
+
+
+def _indexes(connection, table):
+    return {
+        name: (_keys(connection, name), bool(unique), _where(connection, name))
+        for _, name, unique, origin, _ in connection.execute("SELECT * FROM pragma_index_list(?)", [table])
+        if origin != "pk"
     }
 
 

@@ -53,14 +53,14 @@ def lost(before, path):
 
 
 def missing(path):
-    """Yield every specified table, column and named index that is not there."""
-    found, indexes = files.tables(path), files.indexes(path)
+    """Yield every specified table, column and index that is not there, under its name or as what it does."""
+    found, indexes, shapes = files.tables(path), files.indexes(path), schema_facts.index_shapes(path)
     for table, facts in SPECIFIED.items():
         for column, *_ in facts["columns"]:
             if column not in found.get(table, ()):
                 yield table, column
-        for index in facts["indexes"]:
-            if index not in indexes:
+        for index, shape in facts["indexes"].items():
+            if index not in indexes and shape not in shapes.get(table, ()):
                 yield table, index
 
 

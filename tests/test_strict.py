@@ -207,25 +207,27 @@ def test_what_rows_forbid_is_left_and_named_with_a_query_and_all_else_is_tighten
     assert files.digest(path) == digest
 
 
-def test_repair_fills_a_null_with_the_columns_own_default(wanted, path):
-    form = WANTED.replace("size INTEGER NOT NULL", "size INTEGER")
-    files.run(
-        path,
-        f"{PARENT}; {form}; INSERT INTO thing VALUES (1, 'a', NULL, NULL), (2, NULL, 3, NULL)".replace(
-            "name TEXT NOT NULL", "name TEXT"
-        ),
-    )
+def test_repair_fills_a_null_with_the_columns_own_default_and_sets_the_row_aside_where_there_is_none(wanted, path):
+    form = WANTED.replace("size INTEGER NOT NULL", "size INTEGER").replace("name TEXT NOT NULL", "name TEXT")
+    files.run(path, f"{PARENT}; {form}; INSERT INTO thing VALUES (1, 'a', NULL, NULL), (2, NULL, 3, NULL)")
 
     report = wanted().migrate(strict=True, repair=True)
 
-    assert files.query(path, "SELECT id, name, size FROM thing") == [(1, "a", 1), (2, None, 3)]
-    assert [(item["kind"], item["name"]) for item in report.left] == [("null", "name")]
-    assert [
-        detail for (detail,) in files.query(path, "SELECT detail FROM schema_migration_events WHERE kind = 'repaired'")
-    ] == ["repaired thing: 1 rows, NULL in size filled with the default"]
+    assert report.left == ()
+    assert files.query(path, "SELECT id, name, size FROM thing") == [(1, "a", 1)]
+    assert files.query(path, "SELECT id, name, size FROM thing_set_aside") == [(2, None, 3)]
+    assert details(path) == [
+        "thing: 1 NULL in size filled with the default",
+        "thing: 1 rows set aside in thing_set_aside: thing.name cannot become NOT NULL yet: 1 row holds NULL",
+    ]
 
 
-def test_repair_removes_an_orphan_that_its_rule_would_have_removed_and_keeps_a_copy(wanted, path):
+def details(path):
+    sql = "SELECT detail FROM schema_migration_events WHERE kind = 'repaired' ORDER BY detail"
+    return [detail for (detail,) in files.query(path, sql)]
+
+
+def test_repair_clears_a_reference_to_no_row_and_keeps_what_it_was(wanted, path):
     form = WANTED.replace("REFERENCES parent (id) ON DELETE CASCADE", "")
     files.run(path, f"{PARENT}; {form}; CREATE TABLE child (thing_id INTEGER REFERENCES thing (id));")
     files.run(path, "INSERT INTO parent VALUES (1, 'a')")
@@ -234,21 +236,66 @@ def test_repair_removes_an_orphan_that_its_rule_would_have_removed_and_keeps_a_c
 
     report = wanted().migrate(strict=True, repair=True)
 
-    assert files.query(path, "SELECT id FROM thing") == [(1,), (3,)]
-    assert files.query(path, "SELECT id, name FROM thing_repaired") == [(2, "orphan")]
-    assert [(item["kind"], item["rows"]) for item in report.left] == [("foreign key", 1)]
+    assert report.left == ()
+    assert files.query(path, "SELECT id, parent_id FROM thing ORDER BY id") == [(1, 1), (2, None), (3, None)]
+    kept = "SELECT id, name, parent_id, set_aside_cleared FROM thing_set_aside"
+    assert files.query(path, kept) == [(2, "orphan", 4, "parent_id"), (3, "needed", 4, "parent_id")]
 
 
-def test_repair_removes_rows_that_are_equal_in_all_but_their_key_and_keeps_a_copy(wanted, path):
+def test_repair_sets_rows_aside_that_repeat_a_value_but_the_one_that_others_refer_to(wanted, path):
     form = WANTED.replace(",\n        UNIQUE (name, parent_id)", "")
     files.run(path, f"{PARENT}; {form}; INSERT INTO parent VALUES (1, 'p')")
+    files.run(path, "CREATE TABLE child (thing_id INTEGER REFERENCES thing (id)); INSERT INTO child VALUES (4)")
     files.run(path, "INSERT INTO thing VALUES (1, 'a', 5, 1), (2, 'a', 5, 1), (3, 'b', 5, 1), (4, 'b', 6, 1)")
 
     report = wanted().migrate(strict=True, repair=True)
 
-    assert files.query(path, "SELECT id FROM thing") == [(1,), (3,), (4,)]
-    assert files.query(path, "SELECT id FROM thing_repaired") == [(2,)]
-    assert [item["kind"] for item in report.left] == ["unique"]
+    assert report.left == ()
+    assert files.query(path, "SELECT id FROM thing") == [(1,), (4,)]
+    assert files.query(path, "SELECT id FROM thing_set_aside ORDER BY id") == [(2,), (3,)]
+    assert files.query(path, "SELECT thing_id FROM child") == [(4,)]
+
+
+def test_rows_whose_value_is_null_do_not_stand_against_a_unique(wanted, path):
+    form = WANTED.replace(",\n        UNIQUE (name, parent_id)", "")
+    files.run(path, f"{PARENT}; {form}; INSERT INTO thing VALUES (1, 'a', 5, NULL), (2, 'a', 5, NULL)")
+
+    report = wanted().migrate(strict=True, repair=True)
+
+    assert report.left == ()
+    assert files.query(path, "SELECT id FROM thing") == [(1,), (2,)]
+    assert "thing_set_aside" not in files.tables(path)
+
+
+def test_rows_that_refer_to_one_set_aside_go_with_it_or_lose_the_reference(folder, runner, path):
+    source = folder(
+        {
+            "001_tree": sql(
+                "CREATE TABLE IF NOT EXISTS node (id INTEGER PRIMARY KEY, name TEXT NOT NULL, up INTEGER NOT NULL"
+                " REFERENCES node (id), other INTEGER REFERENCES node (id))",
+                "CREATE TABLE IF NOT EXISTS leaf (id INTEGER PRIMARY KEY, node_id INTEGER NOT NULL"
+                " REFERENCES node (id))",
+            )
+        }
+    )
+    files.run(path, "CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT, up INTEGER NOT NULL, other INTEGER)")
+    files.run(path, "CREATE TABLE leaf (id INTEGER PRIMARY KEY, node_id INTEGER NOT NULL)")
+    files.run(path, "INSERT INTO node VALUES (1, 'root', 1, NULL), (2, NULL, 3, 1), (3, 'b', 2, NULL), (4, 'c', 1, 3)")
+    files.run(path, "INSERT INTO leaf VALUES (1, 1), (2, 2), (3, 3), (4, 4)")
+    files.run(
+        path, "CREATE TABLE log (what TEXT); CREATE TRIGGER gone AFTER DELETE ON node BEGIN DELETE FROM leaf; END"
+    )
+
+    report = runner(source).migrate(strict=True, repair=True)
+
+    assert report.left == ()
+    assert files.query(path, "SELECT id, other FROM node") == [(1, None), (4, None)]
+    assert files.query(path, "SELECT id FROM leaf") == [(1,), (4,)]
+    aside = "SELECT id FROM {} WHERE set_aside_cleared IS NULL ORDER BY id"
+    assert files.query(path, aside.format("node_set_aside")) == [(2,), (3,)]
+    assert files.query(path, aside.format("leaf_set_aside")) == [(2,), (3,)]
+    assert files.query(path, "SELECT id, other FROM node_set_aside WHERE set_aside_cleared = 'other'") == [(4, 3)]
+    assert not files.orphans(path)
 
 
 def test_without_repair_no_row_is_touched(wanted, path):
@@ -260,7 +307,7 @@ def test_without_repair_no_row_is_touched(wanted, path):
     wanted().migrate(strict=True)
 
     assert files.query(path, "SELECT * FROM thing") == [(1, "a", None, 8)]
-    assert "thing_repaired" not in files.tables(path)
+    assert "thing_set_aside" not in files.tables(path)
 
 
 def test_the_expected_schema_is_read_from_scripts_alone(folder):
