@@ -320,6 +320,11 @@ def has_no_rowid(table: Table) -> bool:
         return False
 
 
+def has_integer_key(table: Table) -> bool:
+    """Tell whether the key is one column that may be the rowid."""
+    return len(table.primary_key) == 1 and table.columns[table.primary_key[0]].type == "INTEGER"
+
+
 def child_identity(table: Table) -> str:
     """Return the same of a table that is called ``child``."""
     return ", ".join(f"child.{name}" for name in row_identity(table).split(", "))

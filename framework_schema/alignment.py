@@ -125,7 +125,13 @@ def _rebuild(database: pw.SqliteDatabase, reshaping: Reshaping, left: tuple[Left
             for kind, name in reshaping.drops:
                 database.execute_sql(f"DROP {kind} {quote(name)}")
             if reshaping.new_sql:
-                rebuild_table(database, reshaping.table, reshaping.new_sql, allow_conversion=reshaping.converts)
+                rebuild_table(
+                    database,
+                    reshaping.table,
+                    reshaping.new_sql,
+                    copy=reshaping.copy,
+                    allow_conversion=reshaping.converts,
+                )
     except (RebuildFailed, pw.DatabaseError) as error:
         if not align.is_refusal(error):
             raise

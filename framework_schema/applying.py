@@ -381,4 +381,6 @@ def _why(steps: Iterable[StepResult], unread: Iterable[StepResult], *, undone: b
     if not failed:
         return f"{not_read.strip()} All other changes stand." if not_read else None
     waiting = f" Not run, since they need it: {', '.join(blocked)}." if blocked else ""
-    return f"{'; '.join(failed)}. All other changes stand.{waiting} Mend the script and run migrate again.{not_read}"
+    is_in_the_way = all(" stands where " in step.error for step in steps if step.error)
+    what = "that" if is_in_the_way else "the script"
+    return f"{'; '.join(failed)}. All other changes stand.{waiting} Mend {what} and run migrate again.{not_read}"

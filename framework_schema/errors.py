@@ -11,6 +11,7 @@
     │   ├── ForeignHistory   a table of our history's name that is not ours
     │   ├── ForeignDatabase  somebody else's database
     │   └── Ahead            newer than the scripts we know
+    ├── NameTaken            an object that is not a table has the name of a table that is to be made
     ├── FailedBefore         a script failed a moment ago; it is too early to try again
     ├── Hindered             another connection stood in a script's way; undone and not recorded
     ├── RowsTouched          a script goes on to rows before the whole file was checked; undone, to be run again
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
 
 class SchemaError(Exception):
     """Base of every error this package raises on purpose."""
+
+
+class NameTaken(SchemaError):
+    """Something that is not a table has the name of a table that is to be made."""
+
+    def __init__(self, table: str, holder: str) -> None:
+        self.table, self.holder = table, holder
+        super().__init__(f"{holder} stands where the table {table} is to be made; rename or drop it")
+
+    def __reduce__(self) -> tuple[type[NameTaken], tuple[str, str]]:
+        """Travel between the processes of a fleet."""
+        return type(self), (self.table, self.holder)
 
 
 class ConfigError(SchemaError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import peewee as pw
 
 from framework_schema.dialects import Scratch, for_database, memory
-from framework_schema.errors import SourceError
+from framework_schema.errors import NameTaken, SourceError
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
 from framework_schema.snapshot import Snapshot
@@ -84,7 +84,7 @@ def describe(error: BaseException, step: Migration) -> str:
     frames = [frame for link in (error.__cause__, error) if link for frame in traceback.extract_tb(link.__traceback__)]
     lines = [frame.lineno for frame in frames if frame.filename == str(step.path)]
     where = f" ({step.path.name}, line {lines[-1]})" if lines else ""
-    return say(error) + where
+    return (str(error) if isinstance(error, NameTaken) else say(error)) + where
 
 
 def orm_of(applied: tuple[Migration, ...], database: pw.Database) -> LazyOrm:

@@ -71,8 +71,9 @@ class Migration:
 
     @cached_property
     def checksum(self) -> str:
-        """Hash the syntax tree, so that a formatter or a comment changes nothing."""
-        return hashlib.sha256("\n".join(_shape(self.tree)).encode()).hexdigest()[:32]
+        """Hash the syntax tree, so that a formatter or a comment changes nothing, nor what it says of its order."""
+        does = ast.Module([part for part in self.tree.body if not _sets(part, "depends_on")], self.tree.type_ignores)
+        return hashlib.sha256("\n".join(_shape(does)).encode()).hexdigest()[:32]
 
     @cached_property
     def style(self) -> Style:
@@ -208,6 +209,10 @@ def order_of(name: str) -> tuple[int, str]:
     """Sort scripts as people number them: 999 before 1000, unnumbered ones last."""
     match = NAME.fullmatch(name)
     return (int(match[1]) if match else 10**9, name)
+
+
+def _sets(node: ast.stmt, name: str) -> bool:
+    return isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node)
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:

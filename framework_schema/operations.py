@@ -14,7 +14,8 @@ from playhouse.reflection import Introspector
 from framework_schema import align, ddl
 from framework_schema.databases import OwnSqlite
 from framework_schema.drift import find_drift
-from framework_schema.model_statements import creates_usually, creating, noted
+from framework_schema.errors import NameTaken
+from framework_schema.model_statements import Statements, creates_usually, creating, noted
 from framework_schema.rebuild import rebuild_table
 from framework_schema.snapshot import Snapshot, Table
 from framework_schema.sqlite_snapshot import of_database
@@ -149,7 +150,7 @@ class SqliteOperations(Operations):
         snapshot = Snapshot({ddl.fold(name): live})
         drift = find_drift(expected, snapshot)
         if live.is_virtual:
-            raise ValueError(f"the virtual table {live.name} stands where a table is to be made; rename or drop it")
+            raise NameTaken(name, f"the virtual table {live.name}")
         changes: tuple[align.Change, ...] = ()
         if drift.additive:
             is_empty = align.empty_tables(self.database, [live.name])
@@ -163,10 +164,23 @@ class SqliteOperations(Operations):
         """Run what Peewee writes for the model, which it does anew for an app's own kind of database or field."""
         statements = creating(model) if isinstance(self.database, OwnSqlite) else None
         if statements is None:
-            model.create_table(safe=False)
-            return
+            try:
+                model.create_table(safe=False)
+                return
+            except pw.OperationalError:
+                if not creates_usually(model):
+                    raise
+                statements = self._unmade(model)
         for sql, params in statements:
             self._make(sql, params, model._meta.table_name)
+
+    def _unmade(self, model: type[pw.Model]) -> Statements:
+        """Return the statements that Peewee did not come to, since one of them failed."""
+        made = self._table(model._meta.table_name)
+        if made is None:
+            return noted(model)
+        names = {ddl.fold(name) for name in made.texts}
+        return tuple((sql, params) for sql, params in noted(model)[1:] if ddl.fold(ddl.object_name(sql)) not in names)
 
     def _make(self, sql: str, params: Sequence[Any], table: str) -> None:
         """Run a CREATE; an index whose name another object has gets a free one."""
@@ -179,7 +193,7 @@ class SqliteOperations(Operations):
             if not holder:
                 raise
             if is_table:
-                raise ValueError(f"{holder} stands where the table {table} is to be made; rename or drop it") from error
+                raise NameTaken(table, holder) from error
             self.database.execute_sql(names.take(sql), params)
 
     def drop_table(self, table: str, *, cascade: bool) -> None:

@@ -50,7 +50,7 @@ def plan_up(
     """
     plan = Plan(status.pending)
     if to is not None:
-        wanted = _with_needs(_known_key(to, known, database), known)
+        wanted = _up_to(_known_key(to, known, database), known)
         plan = Plan(tuple(step for step in status.pending if step.key in wanted))
     late = [step.key for step in plan.steps if step in status.out_of_order]
     if late and refuse_late:
@@ -108,7 +108,8 @@ def plan_down(
     else:
         if _known_key(to, known, database) not in {m.key for m in newest}:
             raise PlanRefused(f"{database}: {to} is not applied{f' in {source}' * bool(source)}. Nothing was undone.")
-        plan = Plan(tuple(m for m in newest if to in _with_needs(m.key, known)))
+        later = {key for key in known.by_key if to in _up_to(key, known)}
+        plan = Plan(tuple(m for m in newest if later & _with_needs(m.key, known)))
     problems = list(_obstacles(plan, status, known, frozenset() if force else frozenset(kept), force))
     if problems:
         raise PlanRefused(f"{database}: {'; '.join(problems)}. Nothing was undone.")
@@ -154,10 +155,17 @@ def duplicate_numbers(migrations: Iterable[Migration]) -> list[list[str]]:
 def is_blocked(step: Migration, known: Collection, failed: AnyOf[str]) -> bool:
     """Tell whether a step may not run since something it needs has failed.
 
-    A script needs those it or its source names, and the earlier ones of its
-    own source; independent sources go on.
+    A script needs those it or its source names; where the scripts of a source
+    name none of their own source, also the one before it. All others go on.
     """
     return bool(failed) and any(key in failed for key in _with_needs(step.key, known) - {step.key})
+
+
+def _up_to(key: str, known: Collection) -> set[str]:
+    """Return a migration, the earlier ones of its source, and all that these need."""
+    source = known.by_key[key].source
+    own = [migration.key for migration in known.migrations if migration.source == source]
+    return {needed for earlier in own[: own.index(key) + 1] for needed in _with_needs(earlier, known)}
 
 
 def _with_needs(key: str, known: Collection) -> set[str]:

@@ -8,13 +8,13 @@ columns, and the rules that speak of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.align import has_no_rowid, ordered, repeated
+from framework_schema.align import has_integer_key, has_no_rowid, ordered, repeated, row_identity
 from framework_schema.conversion import lossy_rows
 from framework_schema.ddl import fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
@@ -59,6 +59,8 @@ class Reshaping:
     new_sql: str | None
     converts: frozenset[str]
     left: tuple[Left, ...]
+    copy: Mapping[str, str] = field(default_factory=dict)
+    """SQL for the columns that do not just keep their values."""
 
 
 def reshapings(database: pw.SqliteDatabase, drift: Drift, expected: Snapshot, live: Snapshot) -> Iterator[Reshaping]:
@@ -100,11 +102,19 @@ def _keyless(want: Table, have: Table) -> str:
 
     A NULL in any other key is a matter of its NOT NULL.
     """
-    names = [quote(column) for column in want.primary_key]
-    condition = repeated(have, names)
-    if len(names) == 1 and want.columns[want.primary_key[0]].type == "INTEGER" and not has_no_rowid(want):
-        condition += f" OR typeof(child.{names[0]}) <> 'integer'"
-    return f"({condition})"
+    if number := _numbered(want, have):
+        (key,) = number.values()
+        return f"({repeated(have, [key])} OR typeof({key}) <> 'integer')"
+    return f"({repeated(have, [quote(column) for column in want.primary_key])})"
+
+
+def _numbered(want: Table, have: Table) -> dict[str, str]:
+    """Return what an integer key is copied from when the table gets it: a row without a number has its rowid."""
+    row = row_identity(have)
+    is_new = want.primary_key != have.primary_key
+    if is_new and row in ddl.ROWID_NAMES and has_integer_key(want) and not has_no_rowid(want):
+        return {want.primary_key[0]: f"coalesce({quote(want.primary_key[0])}, {row})"}
+    return {}
 
 
 def _of_table(
@@ -132,6 +142,7 @@ def _of_table(
         None if same else new_sql,
         frozenset(converts),
         tuple(left),
+        _numbered(want, have),
     )
 
 
@@ -152,7 +163,8 @@ def _obstacles(
 def _rules(want: Table, have: Table, difference: Difference, live: Snapshot) -> Iterator[Obstacle]:
     """Yield what a difference asks of the rows; nothing for one in which they have no say."""
     name, table = difference.name, quote(have.name)
-    if difference.kind == "null" and not want.columns[fold(name)].null:
+    is_numbered = fold(name) in _numbered(want, have)
+    if difference.kind == "null" and not want.columns[fold(name)].null and not is_numbered:
         condition = f"child.{quote(name)} IS NULL"
         query = f"SELECT * FROM {table} WHERE {quote(name)} IS NULL"
         yield Obstacle(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.align import child_identity, has_no_rowid, is_refusal, row_identity
+from framework_schema.align import child_identity, has_integer_key, has_no_rowid, is_refusal, row_identity
 from framework_schema.ddl import fold, quote
 from framework_schema.reshape import orphan
 from framework_schema.snapshot import ForeignKey, Snapshot, Table
@@ -184,7 +184,7 @@ def _bring_back(
         names = [name for name in _written(table) if fold(name) in place.columns]
         sources = [f"kept.{quote(name)}" for name in names]
         columns = [quote(name) for name in names]
-        if row in ddl.ROWID_NAMES and not _has_integer_key(table):
+        if row in ddl.ROWID_NAMES and not has_integer_key(table):
             columns, sources = [row, *columns], [f"kept.{ROWID}", *sources]
         sql = f"INSERT OR ABORT INTO {quote(table.name)} ({', '.join(columns)}) SELECT {', '.join(sources)} {kept}"
     else:
@@ -199,11 +199,6 @@ def _bring_back(
     return not database.execute_sql(
         f"SELECT 1 FROM {quote(table.name)} AS child WHERE {child} AND ({broken})"
     ).fetchone()
-
-
-def _has_integer_key(table: Table) -> bool:
-    """Tell whether a column is the rowid, as far as it matters here: the row is found by it either way."""
-    return len(table.primary_key) == 1 and table.columns[table.primary_key[0]].type == "INTEGER"
 
 
 # Copies

@@ -441,13 +441,24 @@ def _drop_cycles(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) ->
 
 
 def _edges(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """Return for each script what comes before it; in a source whose scripts name none of their own, the one before."""
     of_source = {name: [m.key for m in scripts.migrations] for name, scripts in read.items()}
     edges: dict[str, set[str]] = {}
     for name, scripts in read.items():
-        for before, migration in zip((None, *scripts.migrations), scripts.migrations, strict=False):
+        is_chain = not _names_its_own(scripts.migrations)
+        before: set[str] = set()
+        for migration in scripts.migrations:
             wanted = {key for need in (*needs[name], *migration.depends_on) for key in of_source.get(need, [need])}
-            edges[migration.key] = wanted | ({before.key} if before else set())
+            edges[migration.key] = wanted | before
+            before = {migration.key} if is_chain else set()
     return edges
+
+
+def _names_its_own(scripts: Sequence[Migration]) -> bool:
+    """Tell whether scripts say which of their own source they need, each one an earlier one."""
+    place = {migration.key: number for number, migration in enumerate(scripts)}
+    own = [(place[need], place[m.key]) for m in scripts for need in m.depends_on if need in place]
+    return bool(own) and all(before < after for before, after in own)
 
 
 def _sorted(read: dict[str, Scripts], edges: dict[str, set[str]]) -> Iterator[Migration]:

@@ -11,6 +11,8 @@ from framework_schema.fields import AutoIncrementField, BooleanField, TextField,
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/001_entries"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
 

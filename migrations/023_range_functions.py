@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import peewee as pw
     from peewee_migrate import Migrator
 
+depends_on = ["framework/016_sensor_data"]
+
 ROWS = [
     {
         "function_name": "get_sensor_data_for_entry_range",

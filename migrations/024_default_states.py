@@ -11,6 +11,8 @@ from framework_schema.rows import insert_missing
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/001_entries"]
+
 STATES = [
     {"name": "Active", "category": "active", "color": "#28a745", "display_order": 0, "is_default": 1},
     {"name": "Inactive", "category": "inactive", "color": "#6c757d", "display_order": 1, "is_default": 0},

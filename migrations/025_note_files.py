@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, read_json, undecoded
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/003_notes"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Copy the list, where there is one, to notes that have no file yet; the old column stays."""

@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, read_json, undecoded, wr
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/003_notes"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Give notes without a bookmark those that ``urls`` lists; the old column stays."""

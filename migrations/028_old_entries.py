@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/001_entries"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Give an entry without a type the one of that very name; the old column stays.

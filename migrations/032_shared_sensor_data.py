@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns, takes
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/001_entries", "framework/016_sensor_data"]
+
 READING = ("sensor_type", "value", "recorded_at", "source_type", "metadata", "created_at")
 NAMED_IN = (("SensorDataEntryLinks", "shared_sensor_data_id"), ("SensorDataEntryRanges", "end_sensor_id"))
 LINK = ("shared_sensor_data_id", "entry_id", "link_type", "created_at")

@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/015_sensors"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Name the board where there is none: the C6 for a type that says so, else the one all others had."""

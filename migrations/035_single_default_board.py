@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns, undecoded
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/006_kanban"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Clear the older ones; the unique index on defaults, which they forbid, comes with the alignment of this run."""

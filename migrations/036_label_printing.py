@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/009_layouts"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Rename the first one of a layout, unless the layout has such a section already."""

@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, insert_missing, moment, 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/009_layouts"]
+
 ROW = {
     "section_type": "drawio",
     "title": "Draw.io Diagram",

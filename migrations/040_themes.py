@@ -11,6 +11,8 @@ from framework_schema.rows import column_names, has_columns, insert_missing, rea
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/007_settings"]
+
 STYLES = '{"border_style": "rounded", "spacing": "normal", "background": "subtle"}'
 KEPT = "theme_section_styles_replaced"
 

@@ -11,6 +11,8 @@ from framework_schema.fields import default
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/013_milestones"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Give ``days_from_start`` a default where it needs one; where it may be NULL, no milestone is refused."""

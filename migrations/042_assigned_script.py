@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+depends_on = ["framework/015_sensors"]
+
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Add the column, which the application reads; no migration of its own ever made it."""

@@ -1,6 +1,7 @@
 """What a SQLite file holds, seen without the code under test."""
 
 import hashlib
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -70,3 +71,13 @@ def events(path, *kinds):
     """Return the events as (kind, key, outcome), oldest first."""
     found = query(path, "SELECT kind, migration_name, outcome FROM schema_migration_events ORDER BY id")
     return [event for event in found if not kinds or event[0] in kinds]
+
+
+def words(text):
+    """Return the words of a script."""
+    return set(re.findall(r"\w+", text))
+
+
+def words_after(text, mark):
+    """Return the quoted words that follow a mark."""
+    return re.findall(rf'{re.escape(mark)} "(\w+)"', text)
