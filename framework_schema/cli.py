@@ -203,7 +203,10 @@ def status(options: Options, targets: Sequence[str], **asked: Any) -> int:
 @with_options(*CHOICE, STRICT, *PARALLEL)
 @common
 def check(options: Options, targets: Sequence[str], **asked: Any) -> int:
-    """Compare each database with the schema that the scripts define; for CI."""
+    """Compare each database with the schema that the scripts define; for CI.
+
+    Told is what is missing, and what refuses rows of the app; with --strict every other difference, too.
+    """
     return _fleet(options, "check", targets, **asked)
 
 

@@ -17,7 +17,9 @@ class Difference:
     ``kind`` says what of the table (table, column, unique, index, trigger,
     type, null, default, ...), ``name`` which one, by its case-folded name.
     ``additive`` differences mend without touching what is there; the others
-    need ``--strict``. ``extra`` ones are listed and no error.
+    need ``--strict``. ``extra`` ones are listed and no error. What
+    ``refuses_inserts`` makes an app fail that inserts what the schema allows,
+    leaving out what may be left out.
     """
 
     table: str
@@ -27,6 +29,7 @@ class Difference:
     found: str | None = None
     additive: bool = False
     extra: bool = False
+    refuses_inserts: bool = False
 
     @property
     def text(self) -> str:
@@ -36,11 +39,12 @@ class Difference:
             return f"{what} is extra"
         if self.found is None:
             return f"{what} is missing"
-        return f"{what} is {self.found}, expected {self.expected}"
+        refuses = ", and refuses rows of the app" if self.refuses_inserts else ""
+        return f"{what} is {self.found}, expected {self.expected}{refuses}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for ``--json``."""
-        names = ("table", "kind", "name", "expected", "found", "additive", "extra")
+        names = ("table", "kind", "name", "expected", "found", "additive", "extra", "refuses_inserts")
         return {name: getattr(self, name) for name in names} | {"text": self.text}
 
 
@@ -68,6 +72,11 @@ class Drift:
     def structural(self) -> tuple[Difference, ...]:
         """What ``migrate --strict`` mends, by rebuilding the table."""
         return tuple(d for d in self.differences if not d.additive and not d.extra)
+
+    @property
+    def refusing(self) -> tuple[Difference, ...]:
+        """What makes an app's inserts fail until ``migrate --strict`` has mended it; only in structural drift."""
+        return tuple(d for d in self.structural if d.refuses_inserts)
 
     @property
     def extra(self) -> tuple[Difference, ...]:
@@ -130,11 +139,11 @@ def _indexes(expected: Table, live: Table) -> Iterator[Difference]:
         if found is None and name not in taken:
             yield Difference(table, "index", index.name, additive=True)
         else:
-            yield Difference(table, "index", index.name, _index(index), _index(found))
+            refuses = found is None or found.unique
+            yield Difference(table, "index", index.name, _index(index), _index(found), refuses_inserts=refuses)
     for index in spare.values():
         refuses = index.unique and live.is_structural and _is_known(index, expected, live)
-        rule = "no such rule" if refuses else None
-        yield Difference(table, "index", index.name, rule, _index(index), extra=not refuses)
+        yield _unknown(table, "index", index.name, _index(index), extra=not refuses)
 
 
 def _unpaired(expected: Mapping[str, Index], live: Mapping[str, Index]) -> tuple[dict[str, Index], dict[str, Index]]:
@@ -146,6 +155,12 @@ def _unpaired(expected: Mapping[str, Index], live: Mapping[str, Index]) -> tuple
         if like is not None:
             del missing[name], spare[like]
     return missing, spare
+
+
+def stray_uniques(expected: Table, live: Table) -> list[Index]:
+    """Return the unique indexes that are not expected and speak of expected columns alone."""
+    missing, spare = _unpaired(expected.indexes, live.indexes)
+    return [i for name, i in spare.items() if name not in missing and i.unique and _is_known(i, expected, live)]
 
 
 def _is_known(index: Index, expected: Table, live: Table) -> bool:
@@ -178,30 +193,32 @@ def _structure(expected: Table, live: Table) -> Iterator[Difference]:
         if name in live.columns:
             yield from _of_column(table, column, live.columns[name])
     if expected.primary_key != live.primary_key:
-        yield Difference(table, "primary key", table, _list(expected.primary_key), _list(live.primary_key) or "none")
+        want, have = _list(expected.primary_key), _list(live.primary_key) or "none"
+        refuses = _refuses_by_key(expected, live)
+        yield Difference(table, "primary key", table, want, have, refuses_inserts=refuses)
     for option in ("autoincrement", "strict", "without_rowid"):
-        if getattr(expected, option) != getattr(live, option):
-            yield Difference(table, "option", option, _yes(getattr(expected, option)), _yes(getattr(live, option)))
+        is_wanted, is_on = getattr(expected, option), getattr(live, option)
+        if is_wanted != is_on:
+            refuses = option == "strict" and is_on
+            yield Difference(table, "option", option, _yes(is_wanted), _yes(is_on), refuses_inserts=refuses)
     known = frozenset(expected.columns)
     for unique in sorted(live.uniques - expected.uniques, key=sorted):
         if unique != frozenset(expected.primary_key):
-            extra = not unique <= known
-            yield Difference(table, "unique", _list(unique), None if extra else "no such rule", "there", extra=extra)
+            yield _unknown(table, "unique", _list(unique), "there", extra=not unique <= known)
     for key in sorted(expected.foreign_keys - live.foreign_keys, key=repr):
         yield Difference(
             table, "foreign key", _list(key.columns), f"{key.table} on delete {key.on_delete}", "not there"
         )
+    wanted = {(key.columns, key.table) for key in expected.foreign_keys}
     for key in sorted(live.foreign_keys - expected.foreign_keys, key=repr):
-        extra = not set(key.columns) <= known
-        found = f"to {key.table} on delete {key.on_delete}"
-        yield Difference(
-            table, "foreign key", _list(key.columns), None if extra else "no such rule", found, extra=extra
-        )
+        found, is_extra = f"to {key.table} on delete {key.on_delete}", not set(key.columns) <= known
+        refuses = (key.columns, key.table) not in wanted
+        yield _unknown(table, "foreign key", _list(key.columns), found, extra=is_extra, refuses=refuses)
     for check in sorted(expected.checks - live.checks):
         yield Difference(table, "check", check, "there", "not there")
     for check in sorted(live.checks - expected.checks):
         extra = any(mentions(check, name) for name in live.columns.keys() - known)
-        yield Difference(table, "check", check, None if extra else "no such rule", "there", extra=extra)
+        yield _unknown(table, "check", check, "there", extra=extra)
     for name in live.columns.keys() - known:
         column = live.columns[name]
         if not column.null and column.default is None and name not in live.primary_key and column.generated is None:
@@ -211,6 +228,7 @@ def _structure(expected: Table, live: Table) -> Iterator[Difference]:
                 column.name,
                 "one that an insert may leave out",
                 "NOT NULL without a default",
+                refuses_inserts=True,
             )
 
 
@@ -220,13 +238,32 @@ def _of_column(table: str, expected: Column, live: Column) -> Iterator[Differenc
     if expected.type != live.type:
         yield Difference(table, "type", expected.name, expected.type or "none", live.type or "none")
     if expected.null != live.null:
-        yield Difference(table, "null", expected.name, _null(expected.null), _null(live.null))
+        want, have = _null(expected.null), _null(live.null)
+        yield Difference(table, "null", expected.name, want, have, refuses_inserts=not live.null)
     if expected.default != live.default:
-        yield Difference(table, "default", expected.name, expected.default or "none", live.default or "none")
+        want, have = expected.default or "none", live.default or "none"
+        refuses = not expected.null and not live.null and live.default is None
+        yield Difference(table, "default", expected.name, want, have, refuses_inserts=refuses)
     if expected.collation != live.collation:
         yield Difference(table, "collation", expected.name, expected.collation or "none", live.collation or "none")
     if expected.generated != live.generated:
-        yield Difference(table, "generated", expected.name, expected.generated or "no", live.generated or "no")
+        want, have = expected.generated or "no", live.generated or "no"
+        yield Difference(table, "generated", expected.name, want, have, refuses_inserts=expected.generated is None)
+
+
+def _unknown(table: str, kind: str, name: str, found: str, *, extra: bool, refuses: bool = True) -> Difference:
+    """Return a rule that is not expected: of columns that are not either, or one that refuses rows."""
+    if extra:
+        return Difference(table, kind, name, None, found, extra=True)
+    return Difference(table, kind, name, "no such rule", found, refuses_inserts=refuses)
+
+
+def _refuses_by_key(expected: Table, live: Table) -> bool:
+    """Tell whether another key forbids rows: those that share it, or those that leave out the right one."""
+    key = frozenset(live.primary_key)
+    is_more = bool(key) and key not in expected.uniques and not key >= frozenset(expected.primary_key)
+    needed = [live.columns[name] for name in expected.primary_key if name in live.columns and name not in key]
+    return is_more or (expected.autoincrement and any(not c.null and c.default is None for c in needed))
 
 
 def _list(names: frozenset[str] | tuple[str, ...]) -> str:

@@ -289,16 +289,19 @@ def read_history(
 
 
 def compare_schema(runner: Runner, strict: bool) -> Report:
-    """Return the status with the drift that ``migrate`` mends, or with all that ``migrate --strict`` does."""
+    """Return the status with the drift that ``migrate`` mends, or with all that ``migrate --strict`` does.
+
+    What refuses rows of the app is told either way.
+    """
     report = runner.status()
-    drift = runner.drift(strict=strict)
-    left = runner.blocked(strict=strict) if drift else ()
-    found = (*drift.additive, *drift.structural) if strict else drift.additive
+    drift = runner.drift(strict=True)
+    found = (*drift.additive, *(drift.structural if strict else drift.refusing))
+    left = runner.blocked(strict=strict) if found else ()
     return replace(
         report,
         drift=tuple(difference.as_dict() for difference in found),
         left=tuple(item.as_dict() for item in left),
-        schema=drift.digest or None,
+        schema=drift.digest or None if strict else None,
     )
 
 

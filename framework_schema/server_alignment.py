@@ -12,6 +12,7 @@ import peewee as pw
 
 from framework_schema.alignment import Alignment
 from framework_schema.ddl import mentions
+from framework_schema.drift import stray_uniques
 from framework_schema.history import Event
 from framework_schema.left import Left
 from framework_schema.server_ddl import Grammar
@@ -243,6 +244,9 @@ class ServerAlignment:
         for unique in sorted(have.uniques - want.uniques, key=sorted):
             if unique <= known and unique != frozenset(want.primary_key):
                 yield self._drop(have, unique, "unique", ", ".join(sorted(unique)))
+        for index in stray_uniques(want, have):
+            what = f"{have.name}: dropped index {index.name}"
+            yield Step(have.name, what, (self.grammar.drop_index(have.name, index.name),), "index", index.name)
 
     def _drop(self, have: ServerTable, what: Any, kind: str, label: str) -> Step:
         name = have.constraint_names.get(what)

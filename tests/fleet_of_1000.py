@@ -237,8 +237,9 @@ def check(folder, number, jobs):
             not changed,
         )
     code, report, spent, _ = run("check", str(folder), "--jobs", str(jobs), "--timeout", "1")
-    drifted = [item["name"] for item in report["databases"] if item["drift"] and Path(item["name"]).name not in causes]
-    yield f"check: {spent:.1f} s, drift in {drifted or 'none'} of the healthy ones", not drifted
+    lacking = [item["name"] for item in report["databases"] if any(d["additive"] for d in item["drift"])]
+    lacking = [name for name in lacking if Path(name).name not in causes]
+    yield f"check: {spent:.1f} s, {lacking or 'none'} of the healthy ones lacks anything", not lacking
 
 
 def main():
