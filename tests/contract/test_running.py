@@ -282,6 +282,37 @@ def test_strict_takes_away_rules_that_are_not_expected(engine, folder):
     assert not engine.runner(source).drift(strict=True)
 
 
+REFUSING = {
+    "mariadb": [
+        'ALTER TABLE "Count" ADD COLUMN at TEXT NOT NULL',
+        'ALTER TABLE "Count" ADD CONSTRAINT c1 CHECK (value < 100)',
+        'CREATE UNIQUE INDEX own ON "Count" (value, name(3))',
+    ],
+    "sqlite": [
+        'DROP TABLE "Count"',
+        'CREATE TABLE "Count" (name VARCHAR(20) NOT NULL PRIMARY KEY, value INTEGER NOT NULL CHECK (value < 100), '
+        "at TEXT NOT NULL)",
+        'CREATE UNIQUE INDEX own ON "Count" (value) WHERE value > 5',
+    ],
+}
+REFUSING["postgresql"] = [*REFUSING["mariadb"][:2], REFUSING["sqlite"][-1]]
+
+
+def test_what_refuses_rows_is_told_apart_and_taken_away_by_strict(engine, folder):
+    source = folder({"001_a": script(COUNTS)})
+    engine.runner(source).migrate()
+    assert not engine.runner(source).drift(strict=True).refusing
+    engine.sql(*REFUSING[engine.name])
+
+    refusing = {d.kind for d in engine.runner(source).drift(strict=True).refusing}
+    report = engine.runner(source).migrate(strict=True)
+    engine.sql("INSERT INTO \"Count\" (name, value) VALUES ('row one', 700), ('row two', 700)")
+
+    assert refusing == {"extra column", "check", "index"}
+    assert not report.left
+    assert not engine.runner(source).drift(strict=True)
+
+
 OPERATIONS = script(
     """
     @migrator.create_model
