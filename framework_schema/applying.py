@@ -19,7 +19,7 @@ from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, would_rebuild
 from framework_schema.databases import hide_password
 from framework_schema.dialects import Hindrance, unbound
-from framework_schema.errors import BackupFailed, Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
+from framework_schema.errors import Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
 from framework_schema.expected import call, describe, orm_of
 from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.looking import Found, Looker, Orphaned, since, unreadable
@@ -362,15 +362,10 @@ class Applier(Looker):
             self._make_backup(order.backup)
 
     def _make_backup(self, policy: str) -> None:
-        """Make the copy; on a server, whose operator has dumps, it is not a must unless it was asked for."""
+        """Make the copy, on servers as of files: what cannot be copied is not begun, unless that was asked for."""
         if policy == "never" or self.target.borrowed or self._backup is not None:
             return
-        try:
-            self._backup = make(self.target, self.config)
-        except BackupFailed as error:
-            if self.target.engine == "sqlite" or policy == "always":
-                raise
-            logger.warning("%s; going on without", error)
+        self._backup = make(self.target, self.config)
 
 
 def _why(steps: Iterable[StepResult], unread: Iterable[StepResult], *, undone: bool) -> str | None:

@@ -135,15 +135,19 @@ def _place(target: Target, config: Config) -> tuple[Path, str]:
     """
     if target.path is None and target.engine == "sqlite":
         raise BackupFailed(target.name, "a database without a path of its own has no place for backups", "Name a file.")
-    if config.backup_dir is None and target.path is None:
-        raise BackupFailed(
-            target.name, "no folder for backups is set", "Name one: FRAMEWORK_SCHEMA_BACKUP_DIR, or the file itself."
-        )
     if target.path is not None and config.backup_dir is None:
         return target.path.absolute().parent / FOLDER, f"{target.path.name}."
-    assert config.backup_dir is not None
     whole = str(target.path.absolute()) if target.path is not None else hide_password(target.url)
-    return Path(config.backup_dir), f"{_title(target)}.{hashlib.sha256(whole.encode()).hexdigest()[:8]}."
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return Path(config.backup_dir or of_servers()), f"{_title(target)}.{digest}."
+
+
+def of_servers() -> Path:
+    """Return the folder for a server's dumps, the same one in whatever folder one stands: the user's data folder.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "framework-schema" / FOLDER
 
 
 def _title(target: Target) -> str:
@@ -193,6 +197,8 @@ def make(target: Target, config: Config, into: str | os.PathLike[str] | None = N
 
 def _make_folder(target: Target, folder: Path) -> None:
     with _failing(target):
+        if folder == of_servers():
+            folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -370,6 +376,20 @@ def _require_room(target: Target, database: pw.SqliteDatabase, folder: Path) -> 
 # The way back
 
 
+def refuse_backup_as_target(target: Target, config: Config) -> None:
+    """Raise ``BackupFailed`` for a target that is a copy itself, as where the two arguments changed places."""
+    path = target.path
+    if path is None:
+        return
+    folders = {FOLDER, *([Path(config.backup_dir).name] if config.backup_dir else [])}
+    if path.suffix == ".backup" or path.absolute().parent.name in folders:
+        raise BackupFailed(
+            target.name,
+            "this is a backup, or lies among them, and is never replaced",
+            "The backup is named first, then the database: restore FILE TARGET.",
+        )
+
+
 def restore(target: Target, file: str | os.PathLike[str], config: Config, record: Record) -> Path | None:
     """Put the content of a backup in the place of the database's, and return a copy of what was there.
 
@@ -383,6 +403,7 @@ def restore(target: Target, file: str | os.PathLike[str], config: Config, record
     Raises ``Unreadable`` for a backup that cannot be trusted, ``Locked`` when
     others do not let go within the timeout. Nothing was changed then.
     """
+    refuse_backup_as_target(target, config)
     source = Path(file)
     if not source.is_file():
         raise Unreadable(str(source), "there is no such backup", "See the folder of the backups.")

@@ -9,71 +9,29 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from framework_schema._version import __version__
+from framework_schema.options import COMMON, FAILED, NOT_AS_WANTED, OK, USAGE, Options, common, remember, with_options
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from framework_schema.config import Config
     from framework_schema.console import Screen
-    from framework_schema.doctor import Finding
     from framework_schema.fleet import FleetReport, Task
     from framework_schema.inventory import Inventory
     from framework_schema.report import Report
     from framework_schema.runner import Runner
     from framework_schema.sources import Source
 
-OK, NOT_AS_WANTED, USAGE, FAILED = 0, 1, 2, 3
-
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-META = "framework_schema.options"
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What every command understands, given before or after its name."""
-
-    as_json: bool = False
-    quiet: bool = False
-    verbose: int = 0
-    no_color: bool = False
-    timeout: float | None = None
-
-    def over(self, earlier: Options) -> Options:
-        """Return these options, with those given before the command's name where these are silent."""
-        return Options(
-            self.as_json or earlier.as_json,
-            self.quiet or earlier.quiet,
-            self.verbose or earlier.verbose,
-            self.no_color or earlier.no_color,
-            earlier.timeout if self.timeout is None else self.timeout,
-        )
-
-    @property
-    def screen(self) -> Screen:
-        """Return how to write, as these options say."""
-        from framework_schema.console import screen
-
-        return screen(as_json=self.as_json, quiet=self.quiet, verbose=self.verbose, color=not self.no_color)
-
-
-COMMON = (
-    click.option("--json", "as_json", is_flag=True, help="Write one JSON object to stdout."),
-    click.option("-q", "--quiet", is_flag=True, help="Write the summary and the failures only."),
-    click.option("-v", "--verbose", count=True, help="Write every step; twice: log and tracebacks too."),
-    click.option("--no-color", is_flag=True, help="No colours (as with NO_COLOR in the environment)."),
-    click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait for a lock [30]."),
-)
 TARGETS = click.argument("targets", nargs=-1, metavar="[TARGET]...")
 CHOICE = (
     click.option("--database", "names", multiple=True, metavar="NAME", help="Only this one, by name or file name."),
@@ -110,47 +68,17 @@ HISTORY = (
     click.option("--failed", is_flag=True, help="Failures only."),
     click.option("--events", is_flag=True, help="Every attempt, adoption and alignment."),
 )
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
 ROLLBACK = (
     click.option("--steps", type=click.IntRange(min=1), default=1, metavar="N", help="How many, newest first [1]."),
     click.option("--to", metavar="KEY", help="All down to this one, which goes too."),
     click.option("--source", metavar="NAME", help="Only this source's."),
     click.option("--force", is_flag=True, help="Also what was there before us and was only recorded."),
     click.option("--dry-run", is_flag=True, help="Tell what would go; change nothing."),
-    click.option("--yes", is_flag=True, help="Do not ask."),
+    YES,
     click.option("--backup/--no-backup", default=None, help="Copy first or not [copy]."),
 )
 STRICT = click.option("--strict", is_flag=True, help="Types, NULLs, defaults, keys and CHECKs count too.")
-
-
-def with_options(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Put options on a command, in the order of its help."""
-
-    def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def common(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the common options, as one value, and turn its errors into exit codes."""
-
-    def command(**given: Any) -> None:
-        context = click.get_current_context()
-        own = Options(**{name: given.pop(name) for name in Options.__slots__})
-        options = own.over(context.meta.get(META, Options()))
-        with errors_told(options):
-            context.exit(function(options, **given))
-
-    command.__name__, command.__doc__ = function.__name__, function.__doc__
-    command.__click_params__ = list(getattr(function, "__click_params__", ()))  # type: ignore[attr-defined]
-    return with_options(*COMMON)(command)
-
-
-def remember(**given: Any) -> None:
-    """Keep the common options that were given before the command's name."""
-    click.get_current_context().meta[META] = Options(**given)
 
 
 @click.group(context_settings=SETTINGS)
@@ -248,8 +176,10 @@ def demo(options: Options, directory: str) -> int:
 @common
 def rollback(options: Options, target: str, **asked: Any) -> int:
     """Undo migrations of one database, newest first, after telling what would go."""
-    with printing_to_stderr(), _runner(options, target) as runner:
-        return _roll_back(options, runner, **asked)
+    from framework_schema import upkeep
+
+    with _runner(options, target) as runner:
+        return upkeep.roll_back(options, runner, **asked)
 
 
 @main.command()
@@ -258,18 +188,23 @@ def rollback(options: Options, target: str, **asked: Any) -> int:
 @common
 def backup(options: Options, target: str, into: str | None) -> int:
     """Make a verified copy of one database and print its path."""
+    from framework_schema import upkeep
+
     with _runner(options, target) as runner:
-        return _back_up(options, runner, into)
+        return upkeep.back_up(options, runner, into)
 
 
 @main.command()
 @click.argument("file")
 @click.argument("target")
+@YES
 @common
-def restore(options: Options, file: str, target: str) -> int:
+def restore(options: Options, file: str, target: str, yes: bool) -> int:
     """Put a verified backup in the place of a database; a copy of what it replaces is kept."""
+    from framework_schema import upkeep
+
     with _runner(options, target) as runner:
-        return _restore(options, runner, file)
+        return upkeep.restore(options, runner, file, yes=yes)
 
 
 @main.command()
@@ -289,10 +224,9 @@ def copy(options: Options, source: str, target: str, replace: bool, extras: bool
 
     config = _config(options)
     sources = (*installed(), *app_folders(Path.cwd()))
-    with printing_to_stderr():
-        report = transfer(
-            source, target, sources=sources, replace_rows=replace, extras=extras, rejects=rejects, config=config
-        )
+    report = transfer(
+        source, target, sources=sources, replace_rows=replace, extras=extras, rejects=rejects, config=config
+    )
     console.show_copy(options.screen, report)
     return OK if report.is_wanted else FAILED
 
@@ -303,14 +237,15 @@ def copy(options: Options, source: str, target: str, replace: bool, extras: bool
 @common
 def doctor(options: Options, targets: Sequence[str], names: Sequence[str]) -> int:
     """Tell what is wrong with a database, and the command that mends it; changes nothing."""
+    from framework_schema import upkeep
     from framework_schema.inventory import read_targets, select
 
     members = select(read_targets(targets).members, names)
     found = []
     for member in members:
-        with printing_to_stderr(), _runner(options, member.url) as runner:
-            found.append((member.name, _diagnosed(runner)))
-    return _told_findings(options, found)
+        with _runner(options, member.url) as runner:
+            found.append((member.name, upkeep.diagnosed(runner)))
+    return upkeep.told_findings(options, found)
 
 
 @main.command()
@@ -323,7 +258,7 @@ def create(options: Options, name: str, auto: str | None, directory: str) -> int
     from framework_schema.scaffold import create_script
 
     made = create_script(name, directory, auto)
-    click.echo(str(made) if made else "No changes found.")
+    options.screen.say(str(made) if made else "No changes found.")
     return OK
 
 
@@ -335,8 +270,10 @@ def create(options: Options, name: str, auto: str | None, directory: str) -> int
 @common
 def app_rollback(options: Options, **asked: Any) -> int:
     """Undo migrations of the app's database, newest first, after telling what would go."""
-    with printing_to_stderr(), _app_runner(_overrides(options)) as runner:
-        return _roll_back(options, runner, **asked)
+    from framework_schema import upkeep
+
+    with _app_runner(_overrides(options)) as runner:
+        return upkeep.roll_back(options, runner, **asked)
 
 
 @schema.command("backup")
@@ -344,25 +281,32 @@ def app_rollback(options: Options, **asked: Any) -> int:
 @common
 def app_backup(options: Options, into: str | None) -> int:
     """Make a verified copy of the app's database and print its path."""
+    from framework_schema import upkeep
+
     with _app_runner(_overrides(options)) as runner:
-        return _back_up(options, runner, into)
+        return upkeep.back_up(options, runner, into)
 
 
 @schema.command("restore")
 @click.argument("file")
+@YES
 @common
-def app_restore(options: Options, file: str) -> int:
+def app_restore(options: Options, file: str, yes: bool) -> int:
     """Put a verified backup in the place of the app's database; a copy of what it replaces is kept."""
+    from framework_schema import upkeep
+
     with _app_runner(_overrides(options)) as runner:
-        return _restore(options, runner, file)
+        return upkeep.restore(options, runner, file, yes=yes)
 
 
 @schema.command("doctor")
 @common
 def app_doctor(options: Options) -> int:
     """Tell what is wrong with the app's database, and the command that mends it; changes nothing."""
-    with printing_to_stderr(), _app_runner(_overrides(options)) as runner:
-        return _told_findings(options, [(runner.target.name, _diagnosed(runner))])
+    from framework_schema import upkeep
+
+    with _app_runner(_overrides(options)) as runner:
+        return upkeep.told_findings(options, [(runner.target.name, upkeep.diagnosed(runner))])
 
 
 @schema.command("migrate")
@@ -410,7 +354,7 @@ def app_history(options: Options, limit: int | None, failed: bool, events: bool)
     """Tell what happened to the app's database, newest first."""
     from framework_schema.fleet import read_history
 
-    with printing_to_stderr(), _app_runner(_overrides(options)) as runner:
+    with _app_runner(_overrides(options)) as runner:
         found = [read_history(runner, limit, failed=failed, events=events)]
     return _told_history(options, found, events=events)
 
@@ -445,7 +389,7 @@ def _own(
     from framework_schema.fleet import FleetReport, attempt
 
     screen = options.screen
-    with printing_to_stderr(), _app_runner(settings or _overrides(options)) as runner:
+    with _app_runner(settings or _overrides(options)) as runner:
         report = attempt(runner, work)
         problems = tuple(problem.error for problem in runner.known.problems)
     fleet = FleetReport(command, (report,), problems=problems, duration_ms=report.duration_ms)
@@ -466,79 +410,6 @@ def _runner(options: Options, target: str) -> Iterator[Runner]:
 
     config = replace(_config(options), **_overrides(options))
     yield Runner(target, (*installed(), *app_folders(Path.cwd())), config=config, create=False, all_plugins=False)
-
-
-def _roll_back(
-    options: Options,
-    runner: Runner,
-    *,
-    steps: int,
-    to: str | None,
-    source: str | None,
-    force: bool,
-    dry_run: bool,
-    yes: bool,
-    backup: bool | None,
-) -> int:
-    """Rehearse, tell what would go, ask, and do it; without a terminal only --yes is an answer."""
-    from framework_schema import console
-    from framework_schema.fleet import FleetReport, attempt
-    from framework_schema.rehearsal import rehearse_rollback
-
-    rehearsed = attempt(runner, lambda runner: rehearse_rollback(runner, steps, to, source, force=force))
-    report = rehearsed
-    if not dry_run and not rehearsed.error:
-        for line in console.losses(rehearsed):
-            click.echo(line, err=True)
-        if not yes and not (sys.stdin.isatty() and click.confirm("Undo these migrations?", err=True)):
-            raise click.UsageError("nothing was undone; --yes says that you mean it")
-        report = attempt(runner, lambda runner: runner.rollback(steps, to, source, force=force, backup=backup))
-    fleet = FleetReport("rollback", (report,), duration_ms=report.duration_ms)
-    console.show_fleet(options.screen, fleet, (runner.target.name,), dry_run=dry_run)
-    return FAILED if report.error else OK
-
-
-def _back_up(options: Options, runner: Runner, into: str | None) -> int:
-    import json
-
-    made = str(runner.backup(into))
-    click.echo(json.dumps({"version": 1, "command": "backup", "backup": made}) if options.as_json else made)
-    return OK
-
-
-def _restore(options: Options, runner: Runner, file: str) -> int:
-    from framework_schema import console
-    from framework_schema.fleet import FleetReport
-
-    report = runner.restore(file)
-    fleet = FleetReport("restore", (report,), duration_ms=report.duration_ms)
-    console.show_fleet(options.screen, fleet, (runner.target.name,))
-    if report.backup and not options.as_json:
-        click.echo(f"what it replaced is kept: {report.backup}", err=True)
-    return OK
-
-
-def _diagnosed(runner: Runner) -> Sequence[Finding]:
-    from framework_schema.doctor import diagnose
-
-    return diagnose(runner)
-
-
-def _told_findings(options: Options, found: Sequence[tuple[str, Sequence[Finding]]]) -> int:
-    from framework_schema import console
-
-    problems = sum(finding.is_problem for _, findings in found for finding in findings)
-    if options.as_json:
-        databases = [
-            {"name": name, "findings": [finding.as_dict() for finding in findings]} for name, findings in found
-        ]
-        summary = {"databases": len(found), "problems": problems}
-        console.show_json(
-            options.screen, {"version": 1, "command": "doctor", "databases": databases, "summary": summary}
-        )
-    else:
-        console.show_findings(options.screen, found)
-    return NOT_AS_WANTED if problems else OK
 
 
 def _fleet(
@@ -582,7 +453,6 @@ def _fleet(
         _workers(executor) as workers,
         _written(report_file) as write,
         stopping(stop, screen),
-        printing_to_stderr(),
         console.progress(screen, len(tasks), command) as shown,
     ):
 
@@ -779,27 +649,3 @@ def stopping(stop: threading.Event, screen: Screen) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def printing_to_stderr() -> contextlib.AbstractContextManager[Any]:
-    """Keep stdout for the result: what scripts print goes to stderr."""
-    return contextlib.redirect_stdout(sys.stderr)
-
-
-@contextmanager
-def errors_told(options: Options) -> Iterator[None]:
-    """Turn our errors into one line on stderr and an exit code; a traceback only with -v."""
-    import logging
-
-    from framework_schema.errors import ConfigError, PlanRefused, SchemaError, SourceError
-    from framework_schema.wording import printable, trace
-
-    if options.verbose > 1:
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    try:
-        yield
-    except SchemaError as error:
-        if options.verbose:
-            logging.getLogger(__name__).error("failed\n%s", trace(error))
-        click.echo(f"Error: {printable(str(error))}", err=True)
-        raise SystemExit(USAGE if isinstance(error, ConfigError | SourceError | PlanRefused) else FAILED) from error

@@ -84,12 +84,15 @@ class Screen:
             print(text, file=self.err, flush=True)
 
 
-def screen(*, as_json: bool = False, quiet: bool = False, verbose: int = 0, color: bool = True) -> Screen:
+def screen(
+    out: TextIO | None = None, *, as_json: bool = False, quiet: bool = False, verbose: int = 0, color: bool = True
+) -> Screen:
     """Return how to write, as the command's options and ``NO_COLOR`` say."""
-    for stream in (sys.stdout, sys.stderr):
+    out = out or sys.stdout
+    for stream in (out, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    return Screen(sys.stdout, sys.stderr, as_json, quiet, verbose, color and not os.environ.get("NO_COLOR"))
+    return Screen(out, sys.stderr, as_json, quiet, verbose, color and not os.environ.get("NO_COLOR"))
 
 
 def show_json(to: Screen, value: dict[str, Any]) -> None:
@@ -407,17 +410,6 @@ def show_copy(to: Screen, report: CopyReport) -> None:
     to.say(f"{len(report.tables)} tables · {written} rows written · {report.rejected} rejected")
     if report.rejected:
         to.say(f"next: look at {printable(str(report.rejects))}")
-
-
-def losses(rehearsed: Report) -> Iterator[str]:
-    """Say what a rollback would undo and which rows would go with it."""
-    for step in rehearsed.steps:
-        yield printable(f"would undo {step.key}")
-    for item in rehearsed.lost:
-        place = ".".join(str(item[part]) for part in ("table", "column") if item.get(part))
-        yield printable(f"would lose {item['rows']} rows of {place}")
-    if not rehearsed.lost:
-        yield "no row would be lost"
 
 
 # The demo

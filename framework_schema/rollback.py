@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import peewee as pw
 
@@ -15,47 +14,12 @@ from framework_schema.expected import call, describe, orm_of
 from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, StepResult
-from framework_schema.snapshot import Snapshot
 from framework_schema.wording import trace
 
 logger = logging.getLogger(__name__)
 
 PARTLY = "was there already: "
 """How the record of a migration begins that found a part of its effect there."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Which tables and columns there are, and how many rows each table has."""
-
-    schema: Snapshot
-    rows: Mapping[str, int]
-
-    def lost(self, after: Contents) -> tuple[dict[str, object], ...]:
-        """Name what is no longer there: rows by table, and columns with the rows that had them."""
-        lost: list[dict[str, object]] = []
-        for name, rows in self.rows.items():
-            table, left = self.schema.tables[name], after.schema.tables.get(name)
-            gone = rows - after.rows.get(name, 0)
-            if left is None or gone > 0:
-                lost.append({"table": table.name, "rows": gone, "dropped": left is None})
-            if left is not None and rows:
-                columns = [c.name for key, c in table.columns.items() if key not in left.columns]
-                lost += [{"table": table.name, "column": column, "rows": rows, "dropped": True} for column in columns]
-        return tuple(lost)
-
-
-def contents(database: pw.Database, dialect: Dialect, *, without: Iterable[str] = ()) -> Contents:
-    """Count every table's rows; ``without`` names the tables of the history."""
-    schema = dialect.snapshot(database)
-    ours = {name.lower() for name in without}
-    quote = database.quote
-    rows = {}
-    for name, table in schema.tables.items():
-        if name not in ours and table.columns:
-            quoted = f"{quote[0]}{table.name.replace(quote[1], quote[1] * 2)}{quote[1]}"
-            rows[name] = int(database.execute_sql(f"SELECT count(*) FROM {quoted}").fetchone()[0])
-    return Contents(schema, rows)
 
 
 def found_there(history: History) -> frozenset[str]:

@@ -18,6 +18,7 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.confined import Confined, cursor_class
+from framework_schema.contents import contents
 from framework_schema.databases import clone
 from framework_schema.errors import MigrationFailed, PlanRefused, Unreadable
 from framework_schema.history import History
@@ -26,7 +27,6 @@ from framework_schema.mysql import MysqlDialect, OwnMysql
 from framework_schema.postgres import OwnPostgres
 from framework_schema.rehearsal import Tape, only_reads
 from framework_schema.report import Outcome, Report
-from framework_schema.rollback import Contents, contents
 from framework_schema.runner import Runner
 from framework_schema.server import LOCK_WAIT
 from framework_schema.server_snapshot import my_quote
@@ -234,7 +234,7 @@ def _lost(runner: Runner, twin: Runner) -> tuple[dict[str, object], ...]:
         held = contents(database, runner.dialect, without=(history.table, history.events_table))
     with twin.target.connected() as database:
         left = twin.dialect.snapshot(database)
-    return held.lost(Contents(left, {name: rows for name, rows in held.rows.items() if name in left.tables}))
+    return held.lost(held.kept_in(left))
 
 
 # Both

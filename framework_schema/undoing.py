@@ -8,11 +8,12 @@ from typing import Any
 import peewee as pw
 
 from framework_schema.applying import Applier
+from framework_schema.contents import contents
 from framework_schema.looking import Found
 from framework_schema.migration import Migration
 from framework_schema.plan import is_blocked, plan_down
 from framework_schema.report import Outcome, Report, State, StepResult
-from framework_schema.rollback import contents, found_there, undo
+from framework_schema.rollback import found_there, undo
 
 
 class Undoer(Applier):

@@ -19,6 +19,7 @@ def own_cache(tmp_path_factory):
     """Keep templates in a folder of the test run, never in the user's."""
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("dumps")))
     if os.environ.get("FRAMEWORK_SCHEMA_TEST_SHORTCUTS") == "off":  # in this process, and in those of commands
         patch.setenv("FRAMEWORK_SCHEMA_TEMPLATE", "off")
         patch.setenv("FRAMEWORK_SCHEMA_PLAN_CACHE", "off")

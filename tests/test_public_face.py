@@ -82,7 +82,7 @@ def test_running_a_migration_brings_no_web_and_no_terminal(python, tmp_path):
     [
         pytest.param("rich", {"console"}, id="rich in console"),
         pytest.param("flask", {"extension", "web", "demo", "cli"}, id="flask at the edge"),
-        pytest.param("click", {"cli", "extension", "__main__"}, id="click at the edge"),
+        pytest.param("click", {"cli", "options", "upkeep", "habits", "extension", "__main__"}, id="click at the edge"),
     ],
 )
 def test_a_library_of_the_edge_is_imported_there_only(library, allowed):

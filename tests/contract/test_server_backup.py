@@ -152,11 +152,32 @@ def test_a_backup_whose_statements_fail_changes_nothing(server, filled, tmp_path
     assert state(server, filled) == before
 
 
-def test_no_place_for_what_is_replaced_no_restore(server, filled, folder, tmp_path):
+def test_without_a_folder_a_copy_goes_to_the_users_data_folder(server, filled, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "of-user"))
     made = filled.backup(tmp_path / "made")
 
-    with pytest.raises(BackupFailed, match="no folder for backups is set"):
-        server.runner(folder({"001_tables": TABLES})).restore(made)
+    kept = server.runner(folder({"001_tables": TABLES})).restore(made).backup
+
+    assert Path(kept).parent == tmp_path / "of-user" / "framework-schema" / "backups"
+    assert Path(kept).stat().st_mode & 0o777 == 0o600
+
+
+def test_no_copy_no_rollback_unless_that_is_asked_for(server, tmp_path, monkeypatch):
+    assert CliRunner().invoke(main, ["migrate", server.url, "-q"]).exit_code == 0
+    server.sql("INSERT INTO \"Dashboard\" (name) VALUES ('mine')")
+    words = ["rollback", server.url, "--to", "framework/004_dashboards", "--yes"]
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    refused = CliRunner().invoke(main, words)
+
+    assert refused.exit_code == 3, refused.output
+    assert "is not installed" in refused.output
+    assert server.sql('SELECT name FROM "Dashboard"') == [("mine",)]
+    monkeypatch.setenv("PATH", path)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert Path(done.stdout.partition("copy made first: ")[2].split()[0]).is_file()
 
 
 # Passwords and tools
@@ -266,7 +287,7 @@ def test_backup_and_restore_by_command_line(server, filled, monkeypatch, backups
     assert made.exit_code == 0, made.output
     server.sql('DELETE FROM "Child"')
 
-    done = CliRunner().invoke(main, ["restore", made.output.strip(), server.url, "--json"])
+    done = CliRunner().invoke(main, ["restore", made.output.strip(), server.url, "--yes", "--json"])
 
     assert done.exit_code == 0, done.output
     assert server.sql('SELECT id FROM "Child"') == [(3,)]

@@ -182,7 +182,7 @@ def test_a_rollback_is_rehearsed_and_tells_the_rows_it_would_take(server, folder
     )
     source = folder({"001_a": creates("A"), "002_b": creates("B"), "003_c": adds})
     server.runner(source).migrate()
-    server.sql("INSERT INTO \"A\" (name) VALUES ('x'), ('y')", "INSERT INTO \"B\" (name) VALUES ('z')")
+    server.sql("INSERT INTO \"A\" (name, extra) VALUES ('x', 'y'), ('y', 'z')", "INSERT INTO \"B\" (name) VALUES ('z')")
     before = facts(server)
 
     told = rehearse_rollback(server.runner(source), steps=2)

@@ -104,7 +104,7 @@ def test_what_went_is_told_with_its_rows(server, folder):
     )
     source = folder({"001_a": creates("A"), "002_more": adds, "003_c": creates("C")})
     server.runner(source).migrate()
-    server.sql("INSERT INTO \"A\" (name) VALUES ('x'), ('y')", "INSERT INTO \"C\" (name) VALUES ('z')")
+    server.sql("INSERT INTO \"A\" (name, extra) VALUES ('x', 'y'), ('y', 'z')", "INSERT INTO \"C\" (name) VALUES ('z')")
 
     report = server.runner(source).rollback(steps=2)
 

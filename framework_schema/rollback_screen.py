@@ -1,0 +1,62 @@
+"""What a rollback takes, and what is left, told to people: before it is done, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from framework_schema.console import Screen, seconds, shell
+from framework_schema.report import Outcome
+from framework_schema.wording import printable
+
+if TYPE_CHECKING:
+    from framework_schema.report import Report
+
+
+def show_rollback(to: Screen, report: Report, flags: Sequence[str] = (), *, dry_run: bool = False) -> None:
+    """Write which migrations go, in which order, with how many rows, and which one is the newest then.
+
+    ``flags`` are those of the command, for the one that comes next.
+    """
+    name, undone = report.name, report.keys(Outcome.ROLLED_BACK)
+    if not undone:
+        to.say(f"{printable(name)}: nothing to roll back")
+        return
+    if not to.quiet:
+        to.say(f"{printable(name)}: {'would roll back' if dry_run else 'rolled back'}, in this order:")
+        for key in undone:
+            to.say(f"  {printable(key)}")
+        for line in losses(report.lost, "would lose" if dry_run else "lost"):
+            to.say(line)
+    for note in report.notes:
+        to.tell(f"note: {printable(note)}")
+    verb = "would be rolled back" if dry_run else "rolled back"
+    to.say(f"{len(undone)} migration{'s' * (len(undone) != 1)} {verb} · {_at(report, dry_run)}")
+    if report.backup:
+        to.say(f"copy made first: {printable(report.backup)}")
+    if dry_run:
+        to.say(f"next: {shell('framework-schema', 'rollback', name, *flags)}")
+    else:
+        to.say(f"next: {shell('framework-schema', 'migrate', name)}  (applies again what was rolled back)")
+
+
+def _at(report: Report, dry_run: bool) -> str:
+    at = f"the newest {'would be' if dry_run else 'is now'} {report.at}" if report.at else "none is left"
+    return f"{at} · {seconds(report.duration_ms)}"
+
+
+def losses(lost: Sequence[dict[str, Any]], verb: str) -> Iterator[str]:
+    """Say what goes, the most first; what holds nothing is counted in one line."""
+    held = sorted((item for item in lost if item["rows"]), key=lambda item: -int(item["rows"]))
+    for item in held:
+        number = item["rows"]
+        what = "value" if item.get("column") else "row"
+        place = ".".join(str(item[part]) for part in ("table", "column") if item.get(part))
+        whole = f", and the {'column' if item.get('column') else 'table'} with them" if item.get("dropped") else ""
+        yield printable(f"{verb} {number} {what}{'s' * (number != 1)} of {place}{whole}")
+    empty = len(lost) - len(held)
+    would = verb.startswith("would")
+    if not held:
+        yield "no row would be lost" if would else "no row was lost"
+    if empty:
+        yield f"and {empty} table{'s' * (empty != 1)} without a row {'would go' if would else 'went'}"
