@@ -201,6 +201,9 @@ def _structure(expected: Table, live: Table) -> Iterator[Difference]:
         if is_wanted != is_on:
             refuses = option == "strict" and is_on
             yield Difference(table, "option", option, _yes(is_wanted), _yes(is_on), refuses_inserts=refuses)
+    for name, value in expected.options.items():
+        if live.options.get(name) != value:
+            yield Difference(table, "option", name, value, live.options.get(name) or "none")
     known = frozenset(expected.columns)
     for unique in sorted(live.uniques - expected.uniques, key=sorted):
         if unique != frozenset(expected.primary_key):

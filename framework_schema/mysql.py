@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +31,7 @@ from framework_schema.server import (
     forgiving,
     poll,
 )
-from framework_schema.server_snapshot import my_quote
+from framework_schema.server_snapshot import ServerTable, my_quote
 from framework_schema.wording import say
 
 SCRATCH = "framework_schema_scratch_"
@@ -79,7 +80,8 @@ class OwnMysql(Attended, pw.MySQLDatabase):
             cursor.execute(
                 "SET SESSION sql_mode = CONCAT_WS(',', NULLIF(REPLACE(REPLACE(@@sql_mode, 'ANSI_QUOTES', ''), "
                 "'NO_BACKSLASH_ESCAPES', ''), ''), 'STRICT_ALL_TABLES'), "
-                f"lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}"
+                f"lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}, sql_quote_show_create = 1"
+                "/*M!100304 , system_versioning_alter_history = KEEP */"
             )
         return connection
 
@@ -167,9 +169,24 @@ class MysqlDialect(ServerDialect):
         """Read the error's number; what the journal says stands is passed over by the next try."""
         return HINDRANCES.get(_number(error) or 0) if error else None
 
-    def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
-        """Undo nothing: one DDL statement is whole or not at all, and the next run sees what is there."""
-        return nullcontext()
+    @contextmanager
+    def attempt(self, database: pw.Database) -> Iterator[None]:
+        """Undo nothing but the session's settings: one DDL statement is whole or not at all.
+
+        The next run sees what is there.
+        """
+        mode, keys = database.execute_sql("SELECT @@sql_mode, @@foreign_key_checks").fetchone()
+        try:
+            yield
+        except pw.DatabaseError:
+            with forgiving():
+                database.execute_sql(f"SET SESSION sql_mode = %s, foreign_key_checks = {int(keys)}", (mode,))
+            raise
+
+    def as_is(self, database: pw.Database, table: ServerTable) -> ServerTable:
+        """Ask for the table's text anew: each MODIFY changes it."""
+        printed = database.execute_sql(f"SHOW CREATE TABLE {my_quote(table.name)}").fetchone()[1]
+        return replace(table, printed=printed)
 
     def own_statements(self, database: pw.Database) -> AbstractContextManager[Any]:
         """Tell the journal of the script, if one is open, that what follows converges by itself."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from framework_schema.ddl import fold
+from framework_schema.mysql_text import ColumnText, Definition
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable, my_quote, mysql_literal
 from framework_schema.snapshot import Column
@@ -33,37 +34,81 @@ class MysqlGrammar(Grammar):
         return mysql_literal(str(value))
 
     def column(self, table: ServerTable, column: Column, *, null: bool | None = None) -> str:
-        """Write a column's definition with all that MODIFY would drop if it were not said."""
-        key = fold(column.name)
-        parts = [self.quote(column.name), column.type]
-        if column.collation:
-            parts.append(f"CHARACTER SET {column.collation.partition('_')[0]} COLLATE {column.collation}")
-        if column.generated:
-            parts.append(f"GENERATED ALWAYS AS {column.generated}")
-        else:
-            parts.append("NULL" if (column.null if null is None else null) else "NOT NULL")
-        if table.auto == key:
-            parts.append("AUTO_INCREMENT")
-        if column.default is not None:
-            parts.append(f"DEFAULT ({column.default})" if not column.default.startswith("(") else column.default)
-        if key in table.comments:
-            parts.append(f"COMMENT {mysql_literal(table.comments[key])}")
-        if key in table.inline_checks:
-            parts.append(f"CHECK ({table.inline_checks[key]})")
-        return " ".join(parts)
+        """Return a column's definition as the server prints it, with NULL allowed or forbidden where that is asked."""
+        made = self._printed(table, column)
+        return (made if null is None else made.nullable(null)).text
 
     def change_column(self, have: ServerTable, want: ServerTable, old: Column, new: Column) -> Iterator[str]:
-        """State the column anew, under the old name if only its case differs from the new one."""
-        key = fold(new.name)
-        kept = ServerTable(
-            have.name, {}, auto=want.auto if want.auto == key else None,
-            comments=have.comments, inline_checks=have.inline_checks,
-        )  # fmt: skip
-        yield f"ALTER TABLE {self.quote(have.name)} MODIFY COLUMN {self.column(kept, new)}"
+        """State the column anew, which drops what is not said: so it is said as printed, but for what differs."""
+        made = self._printed(have, old)
+        if (old.type, old.collation) != (new.type, new.collation):
+            made = made.typed(new.type, new.collation)
+        if old.default != new.default:
+            made = made.defaulting(new.default)
+        if old.null != new.null:
+            made = made.nullable(new.null)
+        if want.auto == fold(new.name) != have.auto:
+            made = made.put("default", None).put("auto", "AUTO_INCREMENT")
+        yield self._modify(have, made)
 
     def set_null(self, have: ServerTable, column: Column, null: bool) -> str:
         """State the column anew with or without NULL."""
-        return f"ALTER TABLE {self.quote(have.name)} MODIFY COLUMN {self.column(have, column, null=null)}"
+        return self._modify(have, self._printed(have, column).nullable(null))
+
+    def drop_inline_check(self, have: ServerTable, column: Column) -> tuple[str, ...]:
+        """State the column anew without its CHECK."""
+        return (self._modify(have, self._printed(have, column).unchecked()),)
+
+    def _modify(self, have: ServerTable, made: ColumnText) -> str:
+        return f"ALTER TABLE {self.quote(have.name)} MODIFY COLUMN {made.text}"
+
+    def _printed(self, table: ServerTable, column: Column) -> ColumnText:
+        printed = Definition.of(table.printed)
+        line = printed.line(fold(column.name)) if printed else None
+        if line is None:
+            raise ValueError(f"the server did not print the column {table.name}.{column.name}")
+        return ColumnText.of(line)
+
+    def create_table(self, table: ServerTable) -> str:
+        """Return the table as the server prints it, without its references, which come after."""
+        printed = Definition.of(table.printed)
+        if printed is None:
+            raise ValueError(f"the server did not print the table {table.name}")
+        return printed.without(reference.place for reference in printed.references()).uncounted().sql
+
+    def make_table(self, table: ServerTable) -> tuple[str, ...]:
+        """Make it with its indexes in one statement, then its triggers."""
+        triggers = [statement for key in table.triggers for statement in self.make_trigger(table, key)]
+        return (self.create_table(table), *triggers)
+
+    def make_trigger(self, table: ServerTable, key: str) -> tuple[str, ...]:
+        """Make it under the sql_mode it was made under, which it keeps."""
+        name, text = next((name, text) for name, text in table.texts.items() if fold(name) == key)
+        if name not in table.modes:
+            return (text,)
+        mode = mysql_literal(table.modes[name])
+        return (
+            "SET @framework_schema_mode = @@sql_mode",
+            f"SET SESSION sql_mode = {mode}",
+            text,
+            "SET SESSION sql_mode = @framework_schema_mode",
+        )
+
+    def change_option(self, have: ServerTable, want: ServerTable, name: str) -> tuple[str, ...]:
+        """Give the table another engine, or a column what its definition lacks."""
+        what, _, key = name.partition(" of ")
+        if not key:
+            return (f"ALTER TABLE {self.quote(have.name)} ENGINE = {want.options[name]}",)
+        segment = self._printed(want, want.columns[key]).get(what)
+        made = self._printed(have, have.columns[key])
+        return (self._modify(have, made.put(what, segment)),)
+
+    def add_unique(self, have: str, want: ServerTable, columns: frozenset[str]) -> str:
+        """Add a unique as the expected table has it: in that order."""
+        name = want.unique_names[columns]
+        printed = Definition.of(want.printed)
+        key = printed.key(fold(name)) if printed else None
+        return f"ALTER TABLE {self.quote(have)} ADD {key}" if key else super().add_unique(have, want, columns)
 
     def set_default(self, have: ServerTable, column: Column, default: str | None) -> str:
         """Set or drop a default."""
@@ -84,10 +129,6 @@ class MysqlGrammar(Grammar):
     def drop_trigger(self, table: str, name: str) -> str:
         """Drop a trigger; its name is the database's."""
         return f"DROP TRIGGER {self.quote(name)}"
-
-    def settings(self, table: ServerTable) -> str:
-        """Return engine and character set."""
-        return f" {table.settings}" if table.settings else ""
 
     def same(self, one: str, other: str) -> str:
         """Say <=>."""

@@ -10,8 +10,21 @@ import peewee as pw
 
 from framework_schema.ddl import fold
 from framework_schema.fields import flag_of
+from framework_schema.mysql_text import Definition
 from framework_schema.server_snapshot import Parts, Reader, my_quote, mysql_literal
 from framework_schema.snapshot import Column, ForeignKey, Index
+
+QUOTED = r"""(?:`(?:[^`]|``)*`|"(?:[^"]|"")*"|'(?:[^']|'')*'|[\w$%.-]+)"""
+WRITTEN = re.compile(
+    rf"CREATE\s+(?:OR\s+REPLACE\s+)?(?:DEFINER=({QUOTED}(?:@{QUOTED})?)\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"{QUOTED}(?:\.{QUOTED})?\s+\w+\s+\w+\s+ON\s+{QUOTED}(?:\.{QUOTED})?\s+FOR\s+EACH\s+ROW\b",
+    re.I,
+)
+"""A trigger as its maker wrote it, up to what it does."""
+READING = {"ANSI_QUOTES", "PIPES_AS_CONCAT", "NO_BACKSLASH_ESCAPES", "IGNORE_SPACE", "ORACLE", "HIGH_NOT_PRECEDENCE"}
+"""The modes in which the same text says another thing: https://mariadb.com/kb/en/sql-mode/."""
+OPTIONS = re.compile(r"(on update) (\S+)|(invisible)")
+"""What ``extra`` tells of a column that is not modelled, compared where it is expected."""
 
 FLAG = re.compile(r"case when (.*) then 1 end", re.I | re.S)
 
@@ -25,6 +38,8 @@ class MysqlReader(Reader):
         self.folds_tables, version = facts or self.rows("SELECT @@lower_case_table_names, version()")[0]
         self.is_mariadb = "mariadb" in str(version).lower()
         self.flags: dict[tuple[str, str], str] = {}
+        self.place = ""
+        """The database, as a default or a CHECK may name it; the same is meant wherever it is said again."""
 
     def table_key(self, name: str) -> str:
         """Fold where the server does."""
@@ -38,20 +53,26 @@ class MysqlReader(Reader):
         return self.rows(sql, *([self.only] if self.only else []))
 
     def read_tables(self) -> None:
-        """Find the tables; what stands behind their columns is kept for making another like it."""
-        for name, engine, collation in self._read(
-            "SELECT table_name, engine, table_collation FROM information_schema.tables "
-            f"WHERE {self._which()} AND table_type = 'BASE TABLE' ORDER BY table_name"
+        """Find the tables, those with a history of their rows among them; each as the server prints it, where asked."""
+        for place, name, engine in self._read(
+            f"SELECT table_schema, table_name, engine FROM information_schema.tables WHERE {self._which()} "
+            "AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY table_name"
         ):
-            charset = str(collation).partition("_")[0]
-            settings = f"ENGINE={engine} DEFAULT CHARACTER SET {charset} COLLATE {collation}" if collation else ""
-            self.parts[self.table_key(name)] = Parts(name, settings)
+            self.place = f"{my_quote(place)}."
+            self.parts[self.table_key(name)] = Parts(name, options={"engine": str(engine)})
+        if self.prints:
+            for parts in self.parts.values():
+                parts.printed = self._here(self.rows(f"SHOW CREATE TABLE {my_quote(parts.name)}")[0][1])
+
+    def _here(self, text: Any) -> str:
+        """Leave out the name of the database."""
+        return str(text).replace(self.place, "")
 
     def read_columns(self) -> None:
         """Read the columns, but the flags of partial uniques, which show as the index's condition."""
-        for table, name, null, kind, default, extra, collation, generated, comment in self._read(
+        for table, name, null, kind, default, extra, collation, generated in self._read(
             "SELECT table_name, column_name, is_nullable, column_type, column_default, extra, collation_name, "
-            f"generation_expression, column_comment FROM information_schema.columns WHERE {self._which()} "
+            f"generation_expression FROM information_schema.columns WHERE {self._which()} "
             "ORDER BY table_name, ordinal_position"
         ):
             parts = self.of(table)
@@ -64,6 +85,8 @@ class MysqlReader(Reader):
                 continue
             if "auto_increment" in extra:
                 parts.auto = key
+            for told in OPTIONS.finditer(extra):
+                parts.options[f"{told[1] or told[3]} of {key}"] = told[2] or "yes"
             how = "STORED" if "stored" in extra or "persistent" in extra else "VIRTUAL"
             parts.columns[key] = Column(
                 name,
@@ -71,16 +94,14 @@ class MysqlReader(Reader):
                 null == "YES",
                 None if generated else self._default(default, extra, kind),
                 collation,
-                f"({generated}) {how}" if generated else None,
+                f"({self._here(generated)}) {how}" if generated else None,
             )
-            if comment:
-                parts.comments[key] = comment
 
     def _default(self, default: Any, extra: str, kind: str) -> str | None:
         """Return a default as SQL: MariaDB keeps it so, MySQL keeps the bare value of a literal."""
         if default is None or (self.is_mariadb and str(default).upper() == "NULL"):
             return None
-        text = str(default)
+        text = self._here(default)
         if self.is_mariadb:
             stripped = text.strip()
             return {"true": "1", "false": "0"}.get(stripped.lower(), stripped)
@@ -127,6 +148,7 @@ class MysqlReader(Reader):
             parts = self.of(table)
             if parts is None:
                 continue
+            clause = self._here(clause)
             parts.checks.append(clause)
             parts.names[clause] = name
             if str(level).lower() == "column":
@@ -176,36 +198,40 @@ class MysqlReader(Reader):
             if columns[0][4] not in ("BTREE", None):
                 labels.append(f"USING {columns[0][4]}")
             parts.indexes[fold(name)] = Index(name, tuple(labels), is_unique, where)
-            parts.texts[name] = self._index_text(parts, name, is_unique, where, columns)
+            parts.texts[name] = self._index_text(parts, name, where)
 
-    def _index_text(self, parts: Parts, name: str, unique: bool, where: str | None, columns: list[Any]) -> str:
-        terms = [
-            f"{my_quote(column)}{f'({part})' if part else ''}{' DESC' if down == 'D' else ''}"
-            for _, column, down, part, _ in columns
-        ]
-        if where is None:
-            kind = {"FULLTEXT": "FULLTEXT ", "SPATIAL": "SPATIAL "}.get(columns[0][4], "UNIQUE " if unique else "")
-            return f"CREATE {kind}INDEX {my_quote(name)} ON {my_quote(parts.name)} ({', '.join(terms)})"
-        flag = my_quote(flag_of(name))
-        return (
-            f"ALTER TABLE {my_quote(parts.name)} ADD COLUMN {flag} TINYINT GENERATED ALWAYS AS "
-            f"(CASE WHEN {where} THEN 1 END) VIRTUAL INVISIBLE, "
-            f"ADD UNIQUE INDEX {my_quote(name)} ({', '.join([*terms, flag])})"
-        )
+    def _index_text(self, parts: Parts, name: str, where: str | None) -> str:
+        """Write what adds an index as it was printed, with the flag of a partial one."""
+        printed = Definition.of(parts.printed)
+        key = printed.key(fold(name)) if printed else None
+        if printed is None or key is None:
+            return ""
+        flag = None if where is None else printed.line(fold(flag_of(name)))
+        column = "ADD COLUMN IF NOT EXISTS" if self.is_mariadb else "ADD COLUMN"  # it may have lost its index only
+        adding = f"{column} {flag}, ADD {key}" if flag else f"ADD {key}"
+        return f"ALTER TABLE {my_quote(parts.name)} {adding}"
 
     def read_triggers(self) -> None:
-        """Read the triggers."""
-        for table, name, timing, event, statement in self._read(
-            "SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement "
+        """Read the triggers, each as its maker wrote it: information_schema shows a body without its backslashes."""
+        modes, user = self.rows("SELECT @@sql_mode, CURRENT_USER()")[0]
+        for table, name, timing, event in self._read(
+            "SELECT event_object_table, trigger_name, action_timing, event_manipulation "
             f"FROM information_schema.triggers WHERE {self._which('event_object_table', 'trigger_schema')}"
         ):
             parts = self.of(table)
-            if parts is not None:
-                parts.triggers[fold(name)] = f"{timing} {event} {statement}"
-                parts.texts[name] = (
-                    f"CREATE TRIGGER {my_quote(name)} {timing} {event} ON {my_quote(parts.name)} "
-                    f"FOR EACH ROW {statement}"
-                )
+            if parts is None:
+                continue
+            _, mode, text, *_ = self.rows(f"SHOW CREATE TRIGGER {my_quote(name)}")[0]
+            text = self._here(text)
+            written = WRITTEN.match(text)
+            body = text[written.end() :].strip() if written else text
+            reads = READING & set(str(mode).split(","))
+            parts.triggers[fold(name)] = " ".join([timing, event, body, *sorted(reads)])
+            if written and written[1] and re.sub("[`\"']", "", written[1]) == user:
+                text = text[: written.start(1) - len("DEFINER=")] + text[written.end(1) :].lstrip()
+            parts.texts[name] = text
+            if mode != modes:
+                parts.modes[name] = str(mode)
 
 
 def _no_action(rule: str) -> str:
@@ -214,9 +240,11 @@ def _no_action(rule: str) -> str:
 
 
 def _mysql_type(kind: Any) -> str:
-    """Leave out an integer's display width, which MySQL 8 no longer shows."""
+    """Leave out an integer's display width, which MySQL 8 no longer shows, but where zeros fill it."""
     text = kind.decode() if isinstance(kind, bytes) else str(kind)
-    return text if text.startswith("tinyint(1)") else re.sub(r"\b((?:tiny|small|medium|big)?int)\(\d+\)", r"\1", text)
+    if text.startswith("tinyint(1)") or "zerofill" in text:
+        return text
+    return re.sub(r"\A((?:tiny|small|medium|big)?int)\(\d+\)", r"\1", text)
 
 
 def _is_automatic(parts: Parts, name: str, columns: tuple[str, ...]) -> bool:

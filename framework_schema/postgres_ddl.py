@@ -107,10 +107,6 @@ class PostgresGrammar(Grammar):
         """Drop a trigger; its name is the table's."""
         return f"DROP TRIGGER {self.quote(name)} ON {self.quote(table)}"
 
-    def settings(self, table: ServerTable) -> str:
-        """Have none."""
-        return ""
-
     def same(self, one: str, other: str) -> str:
         """Say IS NOT DISTINCT FROM."""
         return f"{one} IS NOT DISTINCT FROM {other}"

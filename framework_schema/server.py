@@ -22,7 +22,7 @@ from framework_schema.rebuild import Violation
 from framework_schema.server_alignment import ServerAlignment
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_operations import ServerOperations
-from framework_schema.server_snapshot import Reader
+from framework_schema.server_snapshot import Reader, ServerTable
 from framework_schema.snapshot import Snapshot, Table
 
 LOCK_WAIT = 2
@@ -168,11 +168,16 @@ class ServerDialect(Dialect):
 
     def snapshot(self, database: pw.Database, *, structural: bool = False, table: str | None = None) -> Snapshot:
         """Read the catalogs."""
-        found = self.reader(database, table).read(structural)
         catalog = catalog_of(database)
+        # What is kept is what statements are made from, so with the texts that the server prints.
+        found = self.reader(database, table).read(structural, prints=structural or bool(table) or catalog is not None)
         if table is None and catalog is not None:
             catalog.fill(found.tables)
         return found
+
+    def as_is(self, database: pw.Database, table: ServerTable) -> ServerTable:
+        """Return a table with the text that the server prints for it now, where changes are made of that."""
+        return table
 
     def fits_catalog(self, database: pw.Database) -> bool:
         """Tell whether a change of one table is that table's only."""
@@ -217,6 +222,7 @@ class ServerDialect(Dialect):
             lambda: self.snapshot(database, structural=True),
             lambda: self.attempt(database),
             lambda error: self.hindrance(error) is not None,
+            lambda table: self.as_is(database, table),
         )
         return work.run(strict=strict, repair=repair)
 

@@ -43,6 +43,8 @@ class ServerAlignment:
 
     ``live`` reads its schema, ``attempt`` undoes a change that fails, and
     ``is_hindered`` tells errors that end the run, since others were in the way.
+    ``now`` returns a table as the steps before this one left it, where a column
+    is changed by saying all of it again.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class ServerAlignment:
         live: Callable[[], Snapshot],
         attempt: Callable[[], AbstractContextManager[Any]],
         is_hindered: Callable[[BaseException], bool],
+        now: Callable[[ServerTable], ServerTable] = lambda table: table,
     ) -> None:
         self.database, self.grammar, self.expected = database, grammar, expected
-        self.live, self.attempt, self.is_hindered = live, attempt, is_hindered
+        self.live, self.attempt, self.is_hindered, self.now = live, attempt, is_hindered, now
         self.quote = grammar.quote
 
     def run(self, *, strict: bool, repair: bool) -> Alignment:
@@ -135,8 +138,7 @@ class ServerAlignment:
             yield from self._indexes(want, have)
 
     def _table(self, want: ServerTable) -> Step:
-        statements = (self.grammar.create_table(want), *want.texts.values())
-        return Step(want.name, f"table {want.name}", statements, "table", want.name)
+        return Step(want.name, f"table {want.name}", self.grammar.make_table(want), "table", want.name)
 
     def _columns(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         """Add a column; one that is NOT NULL without a default gets that under ``strict``, when it is filled."""
@@ -162,8 +164,7 @@ class ServerAlignment:
             if key not in have.indexes and key not in taken and index.shape not in shapes:
                 yield self._index(want, have, index)
         for name in want.triggers.keys() - have.triggers.keys():
-            text = next(text for n, text in want.texts.items() if self.grammar.fold(n) == name)
-            yield Step(have.name, f"trigger {name}", (text,), "trigger", name)
+            yield Step(have.name, f"trigger {name}", self.grammar.make_trigger(want, name), "trigger", name)
 
     def _unique(self, want: ServerTable, have: ServerTable, unique: frozenset[str]) -> Step:
         columns = self.grammar.ordered(want, unique)
@@ -220,6 +221,11 @@ class ServerAlignment:
         for want, have in pairs:
             yield from self._drops(want, have)
         for want, have in pairs:
+            for name, value in want.options.items():
+                if have.options.get(name) != value:
+                    how = self.grammar.change_option(self.now(have), want, name)
+                    yield Step(have.name, f"{have.name}: {name} {value}", how, "option", name)
+        for want, have in pairs:
             yield from self._changed_columns(want, have)
             yield from self._primary_key(want, have)
         for want, have in pairs:
@@ -258,8 +264,7 @@ class ServerAlignment:
 
     def _without_inline(self, want: ServerTable, have: ServerTable, check: str) -> Step:
         key = next(column for column, text in have.inline_checks.items() if text == check)
-        bare = replace(have, inline_checks={})
-        statements = tuple(self.grammar.change_column(bare, have, have.columns[key], have.columns[key]))
+        statements = self.grammar.drop_inline_check(self.now(have), have.columns[key])
         return Step(have.name, f"{have.name}: dropped check {check}", statements, "check", check)
 
     def _changed_columns(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
@@ -271,7 +276,7 @@ class ServerAlignment:
             column = have.columns[key]
             blocks = not column.null and column.default is None and column.generated is None
             if blocks and key not in have.primary_key:
-                statement = self.grammar.set_null(have, column, True)
+                statement = self.grammar.set_null(self.now(have), column, True)
                 yield Step(have.name, f"{have.name}: NULL allowed in {column.name}", (statement,), "null", column.name)
 
     def _column(self, want: ServerTable, have: ServerTable, old: Column, new: Column) -> Iterator[Step]:
@@ -285,7 +290,7 @@ class ServerAlignment:
             rule = None
             if old.type != new.type:
                 rule = self.grammar.lossy(have.name, old, new)
-            statements = tuple(self.grammar.change_column(have, want, old, loose))
+            statements = tuple(self.grammar.change_column(self.now(have), want, old, loose))
             if statements:
                 yield Step(have.name, f"column {have.name}.{name}", statements, "type", name, rule)
         if old.null and not new.null and want.auto != self.grammar.fold(name):
@@ -294,8 +299,7 @@ class ServerAlignment:
             fill = None
             if new.default is not None:
                 fill = f"UPDATE {self.quote(have.name)} SET {self.quote(name)} = {new.default} WHERE {condition}"
-            changed = replace(have, columns={**have.columns, self.grammar.fold(name): loose})
-            statement = self.grammar.set_null(changed, loose, False)
+            statement = self.grammar.set_null(self.now(have), loose, False)
             what = f"{have.name}: {name} NOT NULL"
             yield Step(have.name, what, (statement,), "null", name, rule, fill, None)
 
@@ -330,9 +334,9 @@ class ServerAlignment:
                 )
         for name, text in want.triggers.items():
             if have.triggers.get(name, text) != text:
-                made = next(text for n, text in want.texts.items() if self.grammar.fold(n) == name)
+                made = self.grammar.make_trigger(want, name)
                 drop = self.grammar.drop_trigger(have.name, name)
-                yield Step(have.name, f"trigger {name}", (drop, made), "trigger", name)
+                yield Step(have.name, f"trigger {name}", (drop, *made), "trigger", name)
 
     def _checks(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for check in sorted(want.checks - have.checks):

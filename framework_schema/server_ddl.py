@@ -45,6 +45,10 @@ class Grammar(ABC):
     def set_default(self, have: ServerTable, column: Column, default: str | None) -> str:
         """Set a column's default, or take it away."""
 
+    def drop_inline_check(self, have: ServerTable, column: Column) -> tuple[str, ...]:
+        """Drop the CHECK that belongs to a column's definition, where there is such a thing."""
+        return ()
+
     @abstractmethod
     def drop_constraint(self, table: str, name: str, kind: str) -> str:
         """Drop a constraint; ``kind`` is foreign key, check, unique or primary key."""
@@ -56,10 +60,6 @@ class Grammar(ABC):
     @abstractmethod
     def drop_trigger(self, table: str, name: str) -> str:
         """Drop a trigger."""
-
-    @abstractmethod
-    def settings(self, table: ServerTable) -> str:
-        """Return what stands behind a new table's columns."""
 
     @abstractmethod
     def same(self, one: str, other: str) -> str:
@@ -82,7 +82,19 @@ class Grammar(ABC):
             parts.append(f"{self.unique_name(table, unique)}UNIQUE ({self.names(table, self.ordered(table, unique))})")
         inline = set(table.inline_checks.values())
         parts += [f"CHECK ({check})" for check in sorted(table.checks - inline)]
-        return f"CREATE TABLE {self.quote(table.name)} (\n  " + ",\n  ".join(parts) + f"\n){self.settings(table)}"
+        return f"CREATE TABLE {self.quote(table.name)} (\n  " + ",\n  ".join(parts) + "\n)"
+
+    def make_table(self, table: ServerTable) -> tuple[str, ...]:
+        """Write all that makes a table, but its references."""
+        return (self.create_table(table), *table.texts.values())
+
+    def make_trigger(self, table: ServerTable, key: str) -> tuple[str, ...]:
+        """Write what makes one trigger, by its key."""
+        return tuple(text for name, text in table.texts.items() if self.fold(name) == key)
+
+    def change_option(self, have: ServerTable, want: ServerTable, name: str) -> tuple[str, ...]:
+        """Write what gives a table one of the ``options`` it is to have."""
+        return ()
 
     def unique_name(self, table: ServerTable, unique: frozenset[str]) -> str:
         """Name a unique as the expected table has it."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import peewee as pw
 
@@ -29,7 +29,7 @@ from framework_schema.rehearsal import Tape, only_reads
 from framework_schema.report import Outcome, Report
 from framework_schema.runner import Runner
 from framework_schema.server import LOCK_WAIT
-from framework_schema.server_snapshot import my_quote
+from framework_schema.server_snapshot import ServerTable, my_quote
 
 WAIT = 3 * LOCK_WAIT
 """Seconds that a rehearsal waits for locks in all: meanwhile it holds those it has, which a real run lets go."""
@@ -42,7 +42,7 @@ BLANK = """depends_on = {needs!r}
 def migrate(migrator, database, *, fake=False): pass
 def rollback(migrator, database, *, fake=False): pass
 """
-DEFINER = re.compile(r"\bDEFINER\s*=\s*\S+\s", re.I)
+DEFINER = re.compile(r"\bDEFINER\s*=\s*(?:`(?:[^`]|``)*`|\S)+\s", re.I)
 
 
 def rehearse_on_server(runner: Runner, run: Callable[[Runner], Report], tape: Tape) -> Report:
@@ -193,18 +193,23 @@ def _copied(runner: Runner, tape: Tape) -> Iterator[Runner]:
 
 
 def _copy_structure(live: pw.Database, made: pw.Database, history: History) -> None:
-    """Make every table and its triggers, then the views; the history with its rows."""
+    """Make sequences, tables and triggers, as the server prints them, then the views; the history with its rows."""
     place = my_quote(str(live.database))
     made.execute_sql("SET SESSION foreign_key_checks = 0")
-    tables = live.get_tables()
+    sequences = live.execute_sql(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE'"
+    )
+    for (sequence,) in sequences.fetchall():
+        made.execute_sql(live.execute_sql(f"SHOW CREATE TABLE {my_quote(sequence)}").fetchone()[1])
+    tables = MysqlDialect().snapshot(live, structural=True).tables.values()
     for table in tables:
-        made.execute_sql(live.execute_sql(f"SHOW CREATE TABLE {my_quote(table)}").fetchone()[1])
-    for table in {history.table, history.events_table} & set(tables):
-        made.execute_sql(f"INSERT INTO {my_quote(table)} SELECT * FROM {place}.{my_quote(table)}")
-    for found in MysqlDialect().snapshot(live).tables.values():
-        for name, text in found.texts.items():
-            if name.lower() in found.triggers:
-                made.execute_sql(text)
+        made.execute_sql(cast(ServerTable, table).printed)
+    for name in {history.table, history.events_table} & {table.name for table in tables}:
+        made.execute_sql(f"INSERT INTO {my_quote(name)} SELECT * FROM {place}.{my_quote(name)}")
+    for table in tables:
+        for key in table.triggers:
+            for statement in MysqlDialect.grammar.make_trigger(cast(ServerTable, table), key):
+                made.execute_sql(statement)
     _make_views(made, [_view(live, view.name) for view in live.get_views()])
 
 

@@ -25,7 +25,7 @@ class ServerTable(Table):
     a foreign key (its ``ForeignKey``), a CHECK (its text) or a unique (its set
     of columns; only where it is a constraint and no mere index) is called.
     ``inline_checks`` are the CHECKs that belong to a column's definition, which
-    MySQL drops with it; ``settings`` what stands behind the table's columns.
+    MySQL drops with it.
     """
 
     gains_key_by_index: ClassVar[bool] = False
@@ -35,7 +35,10 @@ class ServerTable(Table):
     invalid: frozenset[Any] = field(default=frozenset(), compare=False, repr=False)
     inline_checks: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     comments: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-    settings: str = field(default="", compare=False, repr=False)
+    printed: str = field(default="", compare=False, repr=False)
+    """The statement that makes it, where the server prints one and it was asked for."""
+    modes: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """The sql_mode of a trigger, where it is not that of the connection."""
 
 
 @dataclass
@@ -43,7 +46,9 @@ class Parts:
     """What was read of one table so far."""
 
     name: str
-    settings: str = ""
+    printed: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    modes: dict[str, str] = field(default_factory=dict)
     columns: dict[str, Column] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
     auto: str | None = None
@@ -78,7 +83,9 @@ class Parts:
             invalid=frozenset(self.invalid),
             inline_checks=self.inline_checks,
             comments=self.comments,
-            settings=self.settings,
+            options=self.options,
+            printed=self.printed,
+            modes=self.modes,
         )
 
 
@@ -87,10 +94,12 @@ class Reader(ABC):
 
     def __init__(self, database: pw.Database, table: str | None = None) -> None:
         self.database, self.only = database, table
+        self.prints = False
         self.parts: dict[str, Parts] = {}
 
-    def read(self, structural: bool) -> Snapshot:
-        """Return the snapshot."""
+    def read(self, structural: bool, *, prints: bool = False) -> Snapshot:
+        """Return the snapshot; ``prints`` asks for the texts of tables, where the server has such."""
+        self.prints = prints
         self.read_tables()
         if self.parts:
             self.read_columns()

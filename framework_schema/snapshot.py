@@ -63,7 +63,8 @@ class Table:
     inline, as a constraint of the table or as an index; ``unique_names`` tells
     which index holds one. ``triggers`` hold, by name, what a trigger does,
     without its name. ``sql`` is the text that made the table, where the
-    engine keeps it; ``texts`` that of its indexes and triggers by name. What
+    engine keeps it; ``texts`` that of its indexes and triggers by name.
+    ``options`` hold what else a table is, such as its storage engine. What
     ``is_structural`` covers is read only on request and empty otherwise.
     """
 
@@ -81,6 +82,7 @@ class Table:
     autoincrement: bool = False
     strict: bool = False
     without_rowid: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
     is_structural: bool = False
     unreadable: str | None = None
     sql: str = field(default="", compare=False, repr=False)
@@ -101,6 +103,7 @@ class Table:
         yield from sorted({f"index {index.shape}" for index in self.indexes.values()})
         yield from sorted(f"check {check}" for check in self.checks)
         yield from sorted({f"trigger {text}" for text in self.triggers.values()})
+        yield from sorted(f"option {name} {value}" for name, value in self.options.items())
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,10 @@ class Snapshot:
     def is_structural(self) -> bool:
         """Whether the rules of the tables were read too."""
         return any(table.is_structural for table in self.tables.values())
+
+    def loose(self) -> Snapshot:
+        """Return the same, with the rules of the tables not to be compared; for engines that read all at once."""
+        return replace(self, tables={name: replace(table, is_structural=False) for name, table in self.tables.items()})
 
     def within(self, expected: Snapshot) -> Snapshot:
         """Return the part that the expected schema speaks of, without what is extra."""
@@ -145,4 +152,5 @@ def _within(live: Table, expected: Table) -> Table:
         indexes={n: index for n, index in live.indexes.items() if n in expected.indexes or index.shape in shapes},
         triggers={n: text for n, text in live.triggers.items() if n in expected.triggers or text in actions},
         checks=frozenset(c for c in live.checks if not any(ddl.mentions(c, name) for name in extra)),
+        options={name: value for name, value in live.options.items() if name in expected.options},
     )
