@@ -46,7 +46,8 @@ def test_what_stands_where_an_applied_table_was_is_named_and_all_else_is_mended(
 
 
 TAKEN = {
-    "an index of another table": "CREATE INDEX dashboard_name ON mine (a); CREATE INDEX IDX_widget_dashboard ON mine (a)",
+    "an index of another table": "CREATE INDEX dashboard_name ON mine (a);"
+    "CREATE INDEX IDX_widget_dashboard ON mine (a)",
     "a table": "CREATE TABLE dashboard_name (a); CREATE TABLE idx_widget_dashboard (a)",
     "a view": "CREATE VIEW dashboard_name AS SELECT 1 AS a; CREATE VIEW idx_widget_dashboard AS SELECT 1 AS a",
 }
