@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema import marks
+from framework_schema import marks, orphans
 from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, would_rebuild
 from framework_schema.databases import hide_password
@@ -25,9 +25,9 @@ from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.looking import Found, Looker, Orphaned, since, unreadable
 from framework_schema.migration import Migration
 from framework_schema.order import Order
+from framework_schema.orphans import Violation
 from framework_schema.plan import Plan, is_blocked
 from framework_schema.plan_cache import ALIGN, PREPARE, Recording, key_of
-from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.rollback import partly
 from framework_schema.sources import APP
@@ -214,14 +214,16 @@ class Applier(Looker):
 
         Raises ``Hindered`` when others stood in its way; then nothing is recorded.
         None when the history, read under the lock, says that it is done already.
-        ``before`` holds the foreign key violations there were, when each script
-        is to be checked for new ones.
+        ``before`` holds the foreign key violations there were, under the names
+        that scripts have given since; with ``_check_each`` this one may add none.
         """
         started = time.perf_counter()
         history = self._history(database)
         doing = self.dialect.operations(database)
         sealed = not self._examined
         recording = self._recording
+        violated = Counter(before or ())
+        places = orphans.places(database) if violated else {}
         tape = Tape()
         try:
             with self.dialect.step(database, step.key, sealed=sealed) if step.atomic else unbound(database):
@@ -230,8 +232,10 @@ class Applier(Looker):
                     return None
                 with nullcontext(tape) if recording is None else recording.step(database, step) as tape:
                     call(step, database, doing, orm)
+                if violated:
+                    orphans.follow(violated, database, places, doing.renamed)
                 if before is not None and self._check_each:
-                    self._refuse_orphans(database, step.key, before)
+                    self._refuse_orphans(database, step.key, violated)
         except (TransactionLost, RowsTouched):
             raise
         except (Exception, SystemExit) as error:
@@ -251,6 +255,9 @@ class Applier(Looker):
                 )
             )
             return StepResult(step.key, Outcome.FAILED, since(started), reason)
+        if before is not None:
+            before.clear()
+            before.update(violated)
         outcome = Outcome.ADOPTED if doing.is_adoption else Outcome.APPLIED
         detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
         history.record(step.key, duration_ms=since(started), is_new=before_us is None)

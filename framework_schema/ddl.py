@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from string import ascii_lowercase, ascii_uppercase
 
 from framework_schema.errors import SchemaError
@@ -1021,10 +1022,10 @@ def without_unique(sql: str, columns: Collection[str]) -> str:
 
 def uses_column(table: TableDef, name: str) -> tuple[str, ...]:
     """Return the parts of the table that need this column: constraints, and other columns."""
-    users = [c.text for c in table.constraints if name_in(c.columns, name) or mentions(c.expression, name)]
+    users = [c.text for c in table.constraints if name_in(c.columns, name) or names_column(c.expression, name)]
     for column in table.columns:
         expressions = (*column.checks, column.generated)
-        if fold(column.name) != fold(name) and any(mentions(text, name) for text in expressions):
+        if fold(column.name) != fold(name) and any(names_column(text, name) for text in expressions):
             users.append(column.text)
     return tuple(users)
 
@@ -1032,6 +1033,11 @@ def uses_column(table: TableDef, name: str) -> tuple[str, ...]:
 def name_in(names: Collection[str], name: str) -> bool:
     """Tell whether ``name`` is one of ``names``, whatever the case."""
     return fold(name) in {fold(other) for other in names}
+
+
+def has_comments(sql: str) -> bool:
+    """Tell whether a statement has comments, which SQLite does not heed when it cuts text out."""
+    return any(token.kind == COMMENT for token in tokenize(sql))
 
 
 def mentions(sql: str | None, *names: str) -> bool:
@@ -1044,6 +1050,13 @@ def mentions(sql: str | None, *names: str) -> bool:
     except DDLError:
         words = re.findall(r"\w+", sql or "")
     return not set(map(fold, words)).isdisjoint(map(fold, names))
+
+
+def names_column(sql: str | None, name: str) -> bool:
+    """Tell whether an expression names a column: a word of that name that is no function."""
+    tokens = (*significant(sql or ""), Token(END, " ", 0, 0))
+    names = [t.name for t, after in pairwise(tokens) if t.kind in (WORD, QUOTED) and after.word != "("]
+    return name_in(names, name)
 
 
 def _find_column(statement: _Statement, name: str) -> _Item:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from framework_schema.drift import Drift
     from framework_schema.left import Left
     from framework_schema.operations import Operations
-    from framework_schema.rebuild import Violation
+    from framework_schema.orphans import Violation
     from framework_schema.snapshot import Snapshot
 
 POLL = 0.1

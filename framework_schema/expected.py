@@ -78,6 +78,7 @@ def call(
 
     migrator = ConvergingMigrator(database, doing, orm)
     migration.call("rollback" if undo else "migrate", migrator, database, fake=False)
+    migrator()
 
 
 def describe(error: BaseException, step: Migration) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import peewee as pw
 
-from framework_schema import marks
+from framework_schema import marks, orphans
 from framework_schema.config import Config
 from framework_schema.databases import Target, hide_password, open_target
 from framework_schema.dialects import Dialect, for_database
@@ -27,9 +27,9 @@ from framework_schema.history import AppliedMigration, History
 from framework_schema.left import Left
 from framework_schema.migration import Migration
 from framework_schema.order import Order
+from framework_schema.orphans import Violation
 from framework_schema.plan import Plan, duplicate_numbers, plan_up, without_cursors
 from framework_schema.plan_cache import PlanCache, Recording
-from framework_schema.rebuild import Violation
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.retry import refuse_early_retry
 from framework_schema.snapshot import Snapshot
@@ -263,11 +263,11 @@ class Looker:
         refuse_early_retry(self.target.name, failed, known, order.retry_after, datetime.now(UTC))
 
     def _refuse_orphans(self, database: pw.Database, what: str, before: Counter[Violation]) -> None:
-        """Compare with the violations there were; a key that cannot be checked at all names no row."""
-        new = [(found, rows) for found, rows in (self.dialect.violations(database) - before).items() if found.columns]
-        if new:
-            orphans = ", ".join(f"{rows} in {v.table} ({', '.join(v.columns)}) of {v.parent}" for v, rows in new)
-            raise Orphaned(f"{what} would leave rows without the row they refer to: {orphans}")
+        """Compare with the violations there were."""
+        found = orphans.new(before, self.dialect.violations(database))
+        if found:
+            each = (f"{rows} in {v.table} ({', '.join(v.columns)}) of {v.parent}" for v, rows in found.items())
+            raise Orphaned(f"{what} would leave rows without the row they refer to: {', '.join(each)}")
 
     def _plan(self, found: Found, to: str | None) -> Plan:
         refuse_late = self.config.out_of_order == "refuse"

@@ -7,15 +7,17 @@ is there already does nothing and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import peewee as pw
 from peewee_migrate.migrator import ORM
 from peewee_migrate.migrator import Migrator as PeeweeMigrator
+from playhouse.migrate import Operation
 
 from framework_schema.errors import SchemaError
-from framework_schema.operations import Operations
+from framework_schema.operations import NoOperations, Operations
 
 type_of_model = type[pw.Model]
 Model = TypeVar("Model", bound=type_of_model)
@@ -82,7 +84,13 @@ class ConvergingMigrator(PeeweeMigrator):
 
     def __init__(self, database: pw.Database, operations: Operations, orm: LazyOrm) -> None:
         super().__init__(database)
-        self.operations, self.orm = operations, orm
+        self.orm, self._operations = orm, operations
+
+    @property
+    def operations(self) -> Operations:
+        """Return what runs the operations; what a script has put in line by itself comes first."""
+        self()
+        return self._operations
 
     def __get_model__(self, model: Any) -> Any:
         if not isinstance(model, str):
@@ -93,7 +101,20 @@ class ConvergingMigrator(PeeweeMigrator):
         return found
 
     def __call__(self) -> None:
-        """Do nothing: every operation has run already."""
+        """Run what a script put among peewee_migrate's waiting operations by itself; its own have all run already."""
+        waiting, self.__ops__ = self.__ops__, []
+        for operation in waiting:
+            self._operations.call(operation.run if isinstance(operation, Operation) else operation)
+
+    @contextmanager
+    def fake(self) -> Iterator[ConvergingMigrator]:
+        """Change in the body what the models say, and nothing in the database."""
+        real = self.operations
+        self._operations = NoOperations(real.database)
+        try:
+            yield self
+        finally:
+            self._operations, self.__ops__ = real, []
 
     def sql(self, sql: str, *params: Any) -> None:
         """Execute raw SQL."""
@@ -107,6 +128,7 @@ class ConvergingMigrator(PeeweeMigrator):
         """Create the model's table, or add to a table that is there what it lacks."""
         model._meta.set_database(self.operations.database)
         self.orm.add(model)
+        _index_once(model)
         self.operations.create_table(model)
         return model
 
@@ -141,13 +163,14 @@ class ConvergingMigrator(PeeweeMigrator):
             if field.unique and not was_unique:
                 self._index(model, (name,), unique=True)
             elif was_unique and not field.unique:
+                _forget_index(model, (name,))
                 self.operations.drop_unique(meta.table_name, [field.column_name])
         return model
 
     def remove_fields(self, model: Any, *names: str, cascade: bool = True, **params: Any) -> Any:
         """Drop columns, with the indexes that stand on one of them alone."""
         model = self.__get_model__(model)
-        for name in names:
+        for name in _names(names):
             field = _find(model, name)
             if field is not None:
                 self.__del_field__(model, field)
@@ -185,22 +208,19 @@ class ConvergingMigrator(PeeweeMigrator):
 
     def add_index(self, model: Any, *columns: str, unique: bool = False, **index_params: Any) -> Any:
         """Create an index; one of the same name and columns stays."""
-        model = self.__get_model__(model)
+        model, columns = self.__get_model__(model), _names(columns)
         model._meta.indexes = [*model._meta.indexes, (columns, unique)]
         self._index(model, columns, unique=unique, **index_params)
         return model
 
     def drop_index(self, model: Any, *columns: str) -> Any:
         """Drop the index that peewee_migrate names after these columns."""
-        model = self.__get_model__(model)
-        meta = model._meta
+        model, columns = self.__get_model__(model), _names(columns)
         fields = [_field(model, column) for column in columns]
         if len(fields) == 1:
             fields[0].unique = fields[0].index = False
-        meta.indexes = [
-            index for index in meta.indexes if not (isinstance(index, tuple) and tuple(index[0]) == columns)
-        ]
-        self.operations.drop_index(meta.table_name, [field.column_name for field in fields])
+        _forget_index(model, columns)
+        self.operations.drop_index(model._meta.table_name, [field.column_name for field in fields])
         return model
 
     def add_not_null(self, model: Any, *names: str) -> Any:
@@ -230,13 +250,18 @@ class ConvergingMigrator(PeeweeMigrator):
     def drop_constraints(self, model: Any, *names: str) -> Any:
         """Drop named constraints of a table."""
         model = self.__get_model__(model)
-        for name in names:
+        for name in _names(names):
             self.operations.drop_constraint(model._meta.table_name, name)
         return model
 
+    # What they were called before peewee_migrate 1.0.
+    python = run
+    create_table, drop_table = create_model, remove_model
+    add_columns, change_columns, drop_columns, rename_column = add_fields, change_fields, remove_fields, rename_field
+
     def _nullability(self, model: Any, names: tuple[str, ...], *, null: bool) -> Any:
         model = self.__get_model__(model)
-        for name in names:
+        for name in _names(names):
             field = _field(model, name)
             field.null = null
             self.operations.set_null(model._meta.table_name, field.column_name, null=null)
@@ -247,6 +272,53 @@ class ConvergingMigrator(PeeweeMigrator):
         if len(fields) == 1:
             fields[0].unique, fields[0].index = unique, not unique
         self.operations.add_index(model._meta.table_name, [f.column_name for f in fields], unique=unique, **params)
+
+
+def _names(given: Iterable[Any]) -> tuple[str, ...]:
+    """Return names however they were given: one by one, in a list, or as fields.
+
+    peewee_migrate takes a list for the name of no field, and does nothing without a word.
+    """
+    found: list[str] = []
+    for name in given:
+        if isinstance(name, list | tuple | set | frozenset):
+            found += _names(name)
+        elif isinstance(name, pw.Field):
+            found.append(name.name)
+        elif isinstance(name, str):
+            found.append(name)
+        else:
+            raise TypeError(f"names of fields are wanted here, not {name!r}")
+    return tuple(found)
+
+
+def _index_once(model: Any) -> None:
+    """Leave of the plain indexes on the same columns one, a unique one if any is: all would have the same name."""
+    meta = model._meta
+    uniques: dict[tuple[str, ...], bool] = {}
+    others = []
+    for index in meta.indexes:
+        if not isinstance(index, list | tuple) or not all(isinstance(part, str) for part in index[0]):
+            others.append(index)
+            continue
+        fields = [_field(model, name) for name in index[0]]
+        columns = tuple(field.name for field in fields)
+        if len(fields) == 1 and not fields[0].primary_key and (fields[0].index or fields[0].unique):
+            fields[0].unique = fields[0].unique or bool(index[1])
+        else:
+            uniques[columns] = uniques.get(columns, False) or bool(index[1])
+    meta.indexes = [*uniques.items(), *others]
+
+
+def _forget_index(model: Any, names: tuple[str, ...]) -> None:
+    """Take a plain index on these columns out of what the model says; names are those of fields or columns."""
+    wanted = [_find(model, name) or name for name in names]
+    meta = model._meta
+    meta.indexes = [
+        index
+        for index in meta.indexes
+        if not (isinstance(index, list | tuple) and [_find(model, part) or part for part in index[0]] == wanted)
+    ]
 
 
 def _find(model: Any, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 import peewee as pw
@@ -13,10 +14,19 @@ from playhouse.reflection import Introspector
 
 from framework_schema import align, ddl
 from framework_schema.databases import OwnSqlite
+from framework_schema.dependents import (
+    broken_by_drop,
+    changes_rules,
+    is_alone,
+    is_index,
+    is_index_of,
+    taking_for_text,
+    users_of,
+)
 from framework_schema.drift import find_drift
 from framework_schema.errors import NameTaken
 from framework_schema.model_statements import Statements, creates_usually, creating, noted
-from framework_schema.rebuild import rebuild_table
+from framework_schema.rebuild import broken, rebuild_table
 from framework_schema.snapshot import Snapshot, Table
 from framework_schema.sqlite_snapshot import of_database
 
@@ -33,6 +43,8 @@ class Operations(ABC):
         self.database = database
         self.done: list[str] = []
         self.already_there: list[str] = []
+        self.renamed: list[tuple[str, str | None, str]] = []
+        """Old table, its column or None, and the new name, in order."""
 
     @property
     def is_adoption(self) -> bool:
@@ -211,7 +223,13 @@ class SqliteOperations(Operations):
         was = self.database.pragma("legacy_alter_table")
         self.database.pragma("legacy_alter_table", 0)
         try:
-            self._run(f"ALTER TABLE {ddl.quote(table)} RENAME TO {ddl.quote(new_name)}", f"table {new_name}")
+            if table != new_name and ddl.fold(table) == ddl.fold(new_name):
+                # SQLite takes a name in another case for one that is taken.
+                self._run(f"ALTER TABLE {ddl.quote(table)} RENAME TO framework_schema_passing", "")
+                self._run(f"ALTER TABLE framework_schema_passing RENAME TO {ddl.quote(new_name)}", f"table {new_name}")
+            else:
+                self._run(f"ALTER TABLE {ddl.quote(table)} RENAME TO {ddl.quote(new_name)}", f"table {new_name}")
+            self.renamed.append((table, None, new_name))
         finally:
             self.database.pragma("legacy_alter_table", was)
 
@@ -228,74 +246,92 @@ class SqliteOperations(Operations):
             self.add_index(table, [column], unique=field.unique)
 
     def _add_column(self, live: Table, field: pw.Field[Any], allow_not_null: bool) -> None:
-        """Let a constant default stand in the statement itself, which fills every row without writing any."""
+        """Add a column, and fill the rows there are.
+
+        A default of Python's fills them and does not become one of the
+        database: the definition is the same whether there are rows or not.
+        SQLite adds only what rows cannot stand against; the rest is a rebuild.
+        """
         table, column = live.name, field.column_name
         definition = self._definition(field)
         parsed = ddl.parse_column(definition)
-        value = field.db_value(field.default() if callable(field.default) else field.default)
-        is_varying = callable(field.default)
-        is_plain = field.null and value is None and parsed.default is None
-        # False without rows, and where it does not matter to them: NULL is what they have in a column that may be NULL.
-        rows_need_it = not is_plain and not align.empty_tables(self.database, [table])
-        if value is not None and parsed.default is None and not is_varying and rows_need_it:
-            definition = ddl.with_default(definition, _literal(value))
-            parsed = ddl.parse_column(definition)
-        if value is None and not field.null and not allow_not_null and parsed.default is None:
+        grown = ddl.append_column(live.sql, definition)
+        if changes_rules(live, grown, column):
+            raise ValueError(
+                f"{table} has a CHECK or a generated column in which {column}, in double quotes, is a text: it would be"
+                " about the new column. Put the text in single quotes there first, or give the column another name"
+            )
+        default = None if ddl.normalise_default(parsed.default) is None else parsed.default
+        has_rows = not align.empty_tables(self.database, [table])
+        value = field.db_value(field.default() if callable(field.default) else field.default) if has_rows else None
+        if has_rows and value is None and not field.null and not allow_not_null and default is None:
             raise ValueError(f"{table}.{column} is NOT NULL and has no default; give it one, or allow_not_null=True")
-        needs_fill = rows_need_it and parsed.default is not None and not align.is_constant(parsed.default)
-        late = (not field.null and parsed.default is None and rows_need_it) or (needs_fill and not field.null)
-        if late or parsed.unique:
-            definition = ddl.with_not_null(definition, False)
-        if needs_fill:
-            definition = ddl.with_default(definition, None)
-        self._run(f"ALTER TABLE {ddl.quote(table)} ADD COLUMN {definition}", f"column {table}.{column}")
-        if value is not None and rows_need_it and (is_varying or needs_fill):
-            self._fill(table, column, value)
-        if needs_fill and value is None and parsed.default is not None:
-            self.database.execute_sql(f"UPDATE {ddl.quote(table)} SET {ddl.quote(column)} = {parsed.default}")
-        if needs_fill or late:
-            self._edit_column(table, column, lambda _: self._definition(field))
+        same = value is None or (default is not None and _is_default(default, value))
+        is_plain = default is None or align.is_constant(default) or not has_rows
+        fits = not parsed.not_null or default is not None or not has_rows
+        is_stored = (parsed.generated or "").endswith("STORED")
+        if parsed.unique or parsed.primary_key or is_stored or not (is_plain and fits):
+            text = default if value is None else _literal(value)
+            rebuild_table(self.database, table, grown, copy={column: text} if has_rows and text else None)
+        else:
+            self._run(f"ALTER TABLE {ddl.quote(table)} ADD COLUMN {definition}", "")
+            for index in taking_for_text(live, column):
+                self.database.execute_sql(f"REINDEX {ddl.quote(index)}")
+            if not same:
+                self.database.execute_sql(f"UPDATE {ddl.quote(table)} SET {ddl.quote(column)} = ?", (value,))
+        self.note(f"column {table}.{column}")
 
     def change_column(self, model: type[pw.Model], field: pw.Field[Any]) -> None:
-        """Give a column the field's type, NULL and reference; its default stays unless the field has one."""
+        """Give a column the field's type, NULL and reference, and its default in the place of another one.
+
+        What the field says nothing of stays: a default, where it has none, the
+        collation, CHECKs.
+        """
         table, column = model._meta.table_name, field.column_name
 
         def changed(old: str) -> str:
-            new = self._definition(field)
-            kept = ddl.parse_column(old).default
-            if kept is not None and ddl.parse_column(new).default is None:
-                new = ddl.with_default(new, kept)
-            return new
+            return _redefined(old, self._definition(field), field)
 
         self._edit_column(table, column, changed, allow_conversion=True)
 
     def drop_column(self, table: str, column: str, *, cascade: bool) -> None:
-        """Drop a column and the indexes on it alone; SQLite names what else still needs it."""
+        """Drop a column and the indexes on it alone; what else needs it is named, and forbids it."""
         live = self._require(table)
         if ddl.fold(column) not in live.columns:
             self.note(f"no column {table}.{column}", there=True)
             return
-        for index in live.indexes.values():
-            if index.columns in ((ddl.fold(column),), (f"{ddl.fold(column)} DESC",)):
-                self.database.execute_sql(f"DROP INDEX {ddl.quote(index.name)}")
-        name = live.unique_names.get(frozenset([ddl.fold(column)]))
-        if name is not None and name in live.texts:
-            self.database.execute_sql(f"DROP INDEX {ddl.quote(name)}")
+        if user := next(users_of(self.database, live, column), None):
+            raise ValueError(_is_needed(live, column, user))
+        for name, sql in live.texts.items():
+            if is_index(sql) and is_index_of(sql, column):
+                self.database.execute_sql(f"DROP INDEX {ddl.quote(name)}")
         definition = ddl.parse_table(live.sql)
         inline = definition.column(column)
         in_foreign_key = any(ddl.fold(column) in map(ddl.fold, key.columns) for key in definition.foreign_keys)
-        if inline is not None and (inline.unique or in_foreign_key):
+        is_unique = any(ddl.name_in(columns, column) for columns in definition.uniques)
+        if inline is None or is_unique or in_foreign_key or ddl.has_comments(live.sql):
             self._drop_by_rebuild(live, column)
         else:
-            self._run(f"ALTER TABLE {ddl.quote(table)} DROP COLUMN {ddl.quote(column)}", "")
+            self._drop_natively(live, column)
         self.note(f"dropped column {table}.{column}")
+
+    def _drop_natively(self, live: Table, column: str) -> None:
+        before = broken(self.database, [ddl.fold(column)])
+        try:
+            self._run(f"ALTER TABLE {ddl.quote(live.name)} DROP COLUMN {ddl.quote(column)}", "")
+        except pw.OperationalError as error:
+            if user := broken_by_drop(error):
+                raise ValueError(_is_needed(live, column, user)) from error
+            self._drop_by_rebuild(live, column)  # SQLite looks at all there is, and something else may be broken
+            return
+        # SQLite does not look at what a trigger writes.
+        for user in broken(self.database, [ddl.fold(column)]).keys() - before.keys():
+            raise ValueError(_is_needed(live, column, user))
 
     def _drop_by_rebuild(self, live: Table, column: str) -> None:
         sql = live.sql
         for constraint in ddl.parse_table(sql).constraints:
-            if constraint.kind in ("foreign key", "unique") and [ddl.fold(c) for c in constraint.columns] == [
-                ddl.fold(column)
-            ]:
+            if constraint.kind in ("foreign key", "unique") and is_alone(constraint.columns, column):
                 sql = ddl.drop_constraint(sql, constraint)
         rebuild_table(self.database, live.name, ddl.drop_column(sql, column))
 
@@ -309,6 +345,7 @@ class SqliteOperations(Operations):
             f"ALTER TABLE {ddl.quote(table)} RENAME COLUMN {ddl.quote(column)} TO {ddl.quote(new_name)}",
             f"column {table}.{new_name}",
         )
+        self.renamed.append((table, column, new_name))
 
     def add_index(
         self, table: str, columns: Sequence[str], *, unique: bool, name: str | None = None, **params: Any
@@ -484,10 +521,52 @@ def _made_by(statements: tuple[tuple[str, tuple[Any, ...]], ...]) -> Snapshot:
         return of_database(scratch)
 
 
+def _is_needed(table: Table, column: str, user: str) -> str:
+    return f"{table.name}.{column} cannot be dropped: {user} needs it. Drop or change that first"
+
+
+def _is_default(default: str, value: Any) -> bool:
+    return ddl.normalise_default(default) == ddl.normalise_default(_literal(value))
+
+
+def _redefined(old: str, new: str, field: pw.Field[Any]) -> str:
+    """Return a column's definition as a field has it, with what the field says nothing of kept as it was."""
+    was, now = ddl.parse_column(old), ddl.parse_column(new)
+    if was.primary_key != now.primary_key or was.generated or now.generated:
+        return new
+    text = old if was.type.upper() == now.type.upper() else ddl.with_type(old, now.type)
+    text = ddl.with_not_null(text, now.not_null) if was.not_null != now.not_null else text
+    default = now.default
+    if default is None and field.default is not None and was.default is not None:
+        # The database's is another's than the field's; what only Python can tell is none of a table's.
+        default = None if callable(field.default) else _literal(field.db_value(field.default))
+    elif default is None:
+        default = was.default
+    if ddl.normalise_default(default) != ddl.normalise_default(was.default):
+        text = ddl.with_default(text, default)
+    if _target(was) != _target(now):
+        text = ddl.with_references(text, now.references.text if now.references else None)
+    if now.collation is not None and now.collation != was.collation:
+        text = ddl.with_collation(text, now.collation)
+    if was.unique and not field.unique:
+        text = ddl.with_unique(text, False)
+    for check in now.checks:
+        text = text if check in was.checks else ddl.with_check(text, check)
+    return text
+
+
+def _target(column: ddl.ColumnDef) -> tuple[str, ...] | None:
+    """Return what a column refers to, but for what Peewee has no words for: when it is checked."""
+    key = column.references
+    return None if key is None else (ddl.fold(key.table), *map(ddl.fold, key.to_columns), key.on_delete, key.on_update)
+
+
 def _literal(value: Any) -> str:
     """Write a value as a SQLite literal."""
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, float) and value in (inf, -inf):
+        return "9e999" if value > 0 else "-9e999"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, bytes | memoryview):

@@ -8,7 +8,7 @@ before the old table goes, objects when all is done, and the caller rolls back
 what cannot be shown to be right.
 
 The caller owns the transaction and the foreign keys: it switches them off
-before BEGIN, takes ``violations`` before and after, and commits.
+before BEGIN, takes ``orphans.violations`` before and after, and commits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -27,6 +27,7 @@ import peewee as pw
 
 from framework_schema import ddl
 from framework_schema.ddl import fold, quote
+from framework_schema.dependents import needs_column, trigger_columns
 from framework_schema.errors import SchemaError
 
 logger = logging.getLogger(__name__)
@@ -55,18 +56,6 @@ class Rebuilt:
     rows: int
     indexes: tuple[str, ...]
     triggers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A foreign key that rows break; ``columns`` and ``parent`` outlive a rebuild, its number does not.
-
-    A key that cannot be checked at all has SQLite's complaint as ``parent``.
-    """
-
-    table: str
-    columns: tuple[str, ...]
-    parent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,33 +137,6 @@ def rebuild_table(
         raise RebuildFailed(table, str(error)) from error
 
 
-def violations(database: pw.SqliteDatabase) -> Counter[Violation]:
-    """Count the rows that break each foreign key; ``after - before`` is what is new.
-
-    Each table is checked for itself: one whose key cannot be checked, since
-    the parent's columns are not unique, hides no other's violations. That is
-    asked only when one question about all of them is not answered with none.
-    """
-    with suppress(pw.OperationalError):
-        if not _rows(database, "SELECT 1 FROM pragma_foreign_key_check LIMIT 1"):
-            return Counter()
-    return Counter(dict(pair for table in _table_names(database) for pair in _violations_of(database, table)))
-
-
-def _violations_of(database: pw.SqliteDatabase, table: str) -> Iterator[tuple[Violation, int]]:
-    sql = "SELECT fkid, parent, count(*) FROM pragma_foreign_key_check(?) GROUP BY 1, 2"
-    try:
-        found = _rows(database, sql, table)
-    except pw.OperationalError as error:
-        yield Violation(table, (), str(error)), 1
-        return
-    for number, parent, rows in found:
-        columns = _rows(
-            database, 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq', table, number
-        )
-        yield Violation(table, tuple(name for (name,) in columns), parent), rows
-
-
 # The steps
 
 
@@ -198,7 +160,7 @@ def _rebuild(
     new = _create(database, old, new_sql)
     gone = new.lacks(old)
     _require_free(old.name, gone, own)
-    broken, sequences = _broken(database, gone), _sequences(database)
+    not_working, sequences = broken(database, gone), _sequences(database)
     plan = _plan(old, new, copy, allow_conversion)
     _copy_rows(database, plan)
     rows = _prove_rows(database, plan)
@@ -208,7 +170,7 @@ def _rebuild(
         _recreate(database, old.name, item)
     _prove_objects(database, old.name, before)
     _prove_sequences(database, plan, sequences)
-    _prove_compiles(database, old.name, gone, broken)
+    _prove_compiles(database, old.name, gone, not_working)
     logger.info("%s: rebuilt table %s, %d rows", _file(database), old.name, rows)
     indexes, triggers = (tuple(i.name for i in own if i.type == kind) for kind in ("index", "trigger"))
     return Rebuilt(old.name, rows, indexes, triggers)
@@ -281,24 +243,13 @@ def _require_free(table: str, gone: Collection[str], own: Iterable[_Object]) -> 
     SQLite says nothing of the latter: the trigger would never fire again.
     """
     for item in own:
-        needs = _index_needs(item.sql) if item.type == "index" else _trigger_columns(item.sql)
         for name in gone:
-            if any(ddl.mentions(text, name) for text in needs):
+            if item.type == "index":
+                is_needed = needs_column(item.sql, name)
+            else:
+                is_needed = any(ddl.mentions(columns, name) for columns in trigger_columns(item.sql))
+            if is_needed:
                 raise RebuildFailed(table, f"{item.type} {item.name} needs column {name}, which goes")
-
-
-def _index_needs(sql: str) -> list[str]:
-    index = ddl.parse_index(sql)
-    return [*(column.expression for column in index.columns), index.where or ""]
-
-
-def _trigger_columns(sql: str) -> list[str]:
-    """Return the columns of ``CREATE TRIGGER ... UPDATE OF columns ON table``."""
-    tokens = ddl.significant(sql)
-    words = [token.word for token in tokens]
-    end = words.index("ON")
-    starts = [tokens[n].end for n in range(end) if words[n - 1 : n + 1] == ["UPDATE", "OF"]]
-    return [sql[start : tokens[end].start] for start in starts]
 
 
 # The copy
@@ -492,12 +443,12 @@ def _prove_objects(database: pw.SqliteDatabase, table: str, before: tuple[_Objec
 
 def _prove_compiles(database: pw.SqliteDatabase, table: str, gone: Collection[str], before: Mapping[str, str]) -> None:
     """Show that nothing is broken that was not."""
-    for what, problem in _broken(database, gone).items():
+    for what, problem in broken(database, gone).items():
         if what not in before:
             raise RebuildFailed(table, f"{what} does not work any more: {problem}")
 
 
-def _broken(database: pw.SqliteDatabase, gone: Collection[str]) -> dict[str, str]:
+def broken(database: pw.SqliteDatabase, gone: Collection[str]) -> dict[str, str]:
     """Return what does not compile, with SQLite's complaint: views, and writes that fire triggers.
 
     SQLite looks into neither when a table changes; the next reader or writer finds out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import peewee as pw
 
@@ -15,6 +16,9 @@ from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.report import Outcome, StepResult
 from framework_schema.wording import trace
+
+if TYPE_CHECKING:
+    from framework_schema.operations import Operations
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +43,18 @@ def partly(already_there: Iterable[str]) -> str | None:
 
 
 def undo(
-    database: pw.Database, dialect: Dialect, history: History, step: Migration, applied: tuple[Migration, ...]
+    database: pw.Database,
+    dialect: Dialect,
+    history: History,
+    step: Migration,
+    applied: tuple[Migration, ...],
+    doing: Operations,
 ) -> StepResult:
     """Run one script's ``rollback`` and remove its row, both or neither; the events stay.
 
     A failure is recorded as an event; the row stays, since the migration does.
     """
     started = time.perf_counter()
-    doing = dialect.operations(database)
     try:
         with dialect.step(database, step.key) if step.atomic else unbound(database):
             call(step, database, doing, orm_of(applied, database), undo=True)

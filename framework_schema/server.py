@@ -18,7 +18,7 @@ from framework_schema.catalog import Catalog
 from framework_schema.dialects import POLL, Dialect
 from framework_schema.errors import CommitRefused
 from framework_schema.operations import Operations
-from framework_schema.rebuild import Violation
+from framework_schema.orphans import Violation
 from framework_schema.server_alignment import ServerAlignment
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_operations import ServerOperations

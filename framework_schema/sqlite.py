@@ -18,7 +18,7 @@ from framework_schema.drift import Drift
 from framework_schema.errors import CommitRefused, Locked, RowsTouched, SchemaError, TransactionLost, Unreadable
 from framework_schema.left import Left
 from framework_schema.operations import Operations, SqliteOperations
-from framework_schema.rebuild import Violation, violations
+from framework_schema.orphans import Violation, violations
 from framework_schema.side_lock import SideLock
 from framework_schema.snapshot import Snapshot
 from framework_schema.sqlite_snapshot import of_database

@@ -7,8 +7,10 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema import orphans
 from framework_schema.applying import Applier
 from framework_schema.contents import contents
+from framework_schema.errors import PlanRefused
 from framework_schema.looking import Found
 from framework_schema.migration import Migration
 from framework_schema.plan import is_blocked, plan_down
@@ -30,6 +32,9 @@ class Undoer(Applier):
             plan = plan_down(
                 found.status, found.known, steps, to, source, kept=kept, force=force, database=self.target.name
             )
+            if not plan and steps > 0 and not any(source in (None, m.source) for m in found.status.applied):
+                whose = f" of {source}" if source else ""
+                raise PlanRefused(f"{self.target.name}: no migration{whose} is applied, so there is nothing to undo.")
             if not plan:
                 return self._current(found, database)
             self.dialect.check_health(database, self.target.name)
@@ -64,9 +69,13 @@ class Undoer(Applier):
         done: list[StepResult] = []
         for step in steps:
             if step in applied:
-                done.append(undo(database, self.dialect, history, step, applied))
+                doing = self.dialect.operations(database)
+                places = orphans.places(database) if violated else {}
+                done.append(undo(database, self.dialect, history, step, applied, doing))
                 if done[-1].outcome is Outcome.FAILED:
                     break
+                if violated:
+                    orphans.follow(violated, database, places, doing.renamed)
                 applied = tuple(migration for migration in applied if migration != step)
         self._refuse_orphans(database, "the rollback", violated)
         return tuple(done), held.lost(contents(database, self.dialect, without=tables))

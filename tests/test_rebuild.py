@@ -8,7 +8,8 @@ import pytest
 
 from framework_schema import ddl
 from framework_schema.ddl import quote
-from framework_schema.rebuild import RebuildFailed, rebuild_table, violations
+from framework_schema.orphans import violations
+from framework_schema.rebuild import RebuildFailed, rebuild_table
 
 
 @pytest.fixture
@@ -489,6 +490,7 @@ def test_violations_count_per_key_and_outlive_a_rebuild(database):
         ("c", ("a",), 2),
         ("c", ("b",), 1),
         ("mismatch", (), 1),
+        ("mismatch", ("k",), 1),
     }
     rebuild(database, "c", lambda sql: ddl.append_column(sql, "d REFERENCES p"))
     assert violations(database) == before

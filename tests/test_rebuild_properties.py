@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from framework_schema import ddl
 from framework_schema.ddl import fold, quote
-from framework_schema.rebuild import rebuild_table, violations
+from framework_schema.orphans import violations
+from framework_schema.rebuild import rebuild_table
 
 NAMES = ["id", "Name", "n", "key", "order", "a b", 'q"q', "it's", "ü", "rowid", "OID", "x,y", "--", "(z)", "`t"]
 TYPES = ["", "INT", "INTEGER", "TEXT", "VARCHAR(20)", "decimal(10, 2)", "REAL", "BLOB", "Double Precision", "BOOLEAN"]
