@@ -16,7 +16,8 @@ import peewee as pw
 
 from framework_schema import marks, orphans
 from framework_schema.alignment import Alignment
-from framework_schema.backup import is_due, make, would_rebuild
+from framework_schema.backup import is_due, make, takes, would_rebuild
+from framework_schema.contents import Contents, contents
 from framework_schema.databases import hide_password
 from framework_schema.dialects import Hindrance, unbound
 from framework_schema.errors import Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
@@ -132,6 +133,7 @@ class Applier(Looker):
             self._examine(database, whole=self._needs_all(order, found))
             plan = self._plan(found, order.to)
             self._back_up(database, found, order, plan)
+            self._count_first(database, found, plan)
             history = self._history(database, found.live)
             if self._prepare(database, found, history):
                 found = self.read(database)
@@ -299,6 +301,7 @@ class Applier(Looker):
             steps=(*steps, *unread),
             aligned=tuple(alignment.done),
             left=tuple(item.as_dict() for item in alignment.left),
+            lost=self._lost(database),
             error=error and f"{self.target.name}: {error}",
         )
         if self._recording is not None and is_proven:
@@ -367,6 +370,18 @@ class Applier(Looker):
             if not self._examined:  # so that it is the database that is called damaged, and not its copy
                 self._examine(database, whole=True)
             self._make_backup(order.backup)
+
+    def _count_first(self, database: pw.Database, found: Found, plan: Plan) -> None:
+        """Count what there is where a script may take something away; once a run, which is not one to be repeated."""
+        if self._held is None and found.live.tables and takes(plan.steps, found.live.tables):
+            self._held, self._recording = self._contents(database), None
+
+    def _contents(self, database: pw.Database) -> Contents:
+        history = self._history(database)
+        return contents(database, self.dialect, without=(history.table, history.events_table))
+
+    def _lost(self, database: pw.Database) -> tuple[dict[str, Any], ...]:
+        return () if self._held is None else self._held.lost(self._contents(database))
 
     def _make_backup(self, policy: str) -> None:
         """Make the copy, on servers as of files: what cannot be copied is not begun, unless that was asked for."""

@@ -59,6 +59,7 @@ PARTIAL = ".partial"
 SPARE = 1024 * 1024
 """Bytes that stay free on the disk beyond those of the copy."""
 DROPS = frozenset({"remove_model", "remove_fields"})
+TAKES = DROPS | {"change_fields"}
 REBUILDS = frozenset(
     {"change_fields", "add_not_null", "drop_not_null", "add_default", "add_constraint", "drop_constraints"}
 )
@@ -84,6 +85,11 @@ def is_due(
         return policy == "always"
     seen = DROPS | REBUILDS if engine == "sqlite" else DROPS
     return any(step.destructive or _does(step, seen, tables) for step in steps) or (engine == "sqlite" and rebuilds())
+
+
+def takes(steps: Iterable[Migration], tables: AnyOf[str]) -> bool:
+    """Tell whether a step says or can be seen to take away tables, columns, rows or values of these tables."""
+    return any(step.destructive or _does(step, DROPS if step.source == FRAMEWORK else TAKES, tables) for step in steps)
 
 
 def _does(step: Migration, calls: AnyOf[str], tables: AnyOf[str] | None) -> bool:

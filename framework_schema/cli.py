@@ -250,15 +250,29 @@ def doctor(options: Options, targets: Sequence[str], names: Sequence[str]) -> in
 
 @main.command()
 @click.argument("name")
-@click.option("--auto", metavar="MODELS", is_flag=False, flag_value="framework_schema.models", help="From models.")
+@click.option(
+    "--auto",
+    metavar="MODELS",
+    is_flag=False,
+    flag_value=".",
+    help="From this module's models.",
+)
 @click.option("--directory", default="migrations", metavar="DIR", help="Where the scripts are [migrations].")
 @common
 def create(options: Options, name: str, auto: str | None, directory: str) -> int:
     """Write a new migration script, empty or from what the models have and the scripts lack."""
-    from framework_schema.scaffold import create_script
+    from framework_schema import console
+    from framework_schema.scaffold import create_script, takings
 
     made = create_script(name, directory, auto)
-    options.screen.say(str(made) if made else "No changes found.")
+    to = options.screen
+    if to.as_json:
+        lost = [] if made is None else list(takings(made))
+        console.show_json(to, {"version": 1, "command": "create", "script": made and str(made), "warnings": lost})
+        return OK
+    to.say(str(made) if made else "No changes found.")
+    for what in () if made is None else takings(made):
+        to.tell(f"warning: {what}")
     return OK
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from framework_schema.databases import hide_password
+from framework_schema.losses import losses
 from framework_schema.report import Report, State
 from framework_schema.wording import printable
 
@@ -202,6 +203,11 @@ def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
         to.say(to.fitted(cause) if len(report.reports) > MANY and not to.verbose else cause)
     if len(causes) > most:
         to.say(f"... and {len(causes) - most} more; -v shows them, --json lists all")
+    for item in report.reports:
+        for line in losses(item.lost, "would lose" if dry_run else "lost") if item.lost else ():
+            to.say(f"{printable(item.name)}: {line}")
+        if item.lost and item.backup:
+            to.say(f"{printable(item.name)}: copy made first: {printable(item.backup)}")
     common = {*_common_notes(report), *report.problems}
     for item in report.reports if len(report.reports) <= MANY or to.verbose else ():
         for left in item.left:

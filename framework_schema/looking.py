@@ -18,6 +18,7 @@ import peewee as pw
 
 from framework_schema import marks, orphans
 from framework_schema.config import Config
+from framework_schema.contents import Contents
 from framework_schema.databases import Target, hide_password, open_target
 from framework_schema.dialects import Dialect, for_database
 from framework_schema.drift import Drift, find_drift
@@ -102,6 +103,8 @@ class Looker:
         self._examined = True
         """False while a large file was checked in part only; scripts that touch rows wait for the rest."""
         self._backup: Path | None = None
+        self._held: Contents | None = None
+        """What was there before a run that may take something away."""
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -156,6 +159,11 @@ class Looker:
             return history.rows(limit, failed=failed) if history.exists(self.target.name) else []
 
     # Looking
+
+    @property
+    def has_counted(self) -> bool:
+        """Tell whether the last run counted what there was, since a script might take something away."""
+        return self._held is not None
 
     @contextmanager
     def looking(self) -> Iterator[pw.Database]:

@@ -49,7 +49,7 @@ class Report:
     ``drift`` what still differs, ``schema`` the hash of the schema as found,
     ``left`` what could not be tightened (with row count and query), ``notes``
     remarks on sources and scripts. ``lost`` names the tables and columns that
-    a rollback takes, with the rows in them, ``backup`` the copy that was made.
+    a rollback or a script takes, with the rows or values in them, ``backup`` the copy that was made.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Report:
             "left": list(self.left),
             "notes": list(self.notes),
             **({"sql": list(self.sql)} if self.sql else {}),
-            **({"lost": list(self.lost)} if self.lost else {}),
+            "lost": list(self.lost),
             **({"backup": self.backup} if self.backup else {}),
             "error": self.error,
             "duration_ms": self.duration_ms,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from framework_schema.contents import Contents, contents
 from framework_schema.errors import Unreadable
+from framework_schema.losses import losses
 from framework_schema.rehearsal import look
-from framework_schema.rollback_screen import losses
 from framework_schema.runner import Runner
 
 

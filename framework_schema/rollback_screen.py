@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from framework_schema.console import Screen, seconds, shell
+from framework_schema.losses import losses
 from framework_schema.report import Outcome
 from framework_schema.wording import printable
 
@@ -43,20 +44,3 @@ def show_rollback(to: Screen, report: Report, flags: Sequence[str] = (), *, dry_
 def _at(report: Report, dry_run: bool) -> str:
     at = f"the newest {'would be' if dry_run else 'is now'} {report.at}" if report.at else "none is left"
     return f"{at} · {seconds(report.duration_ms)}"
-
-
-def losses(lost: Sequence[dict[str, Any]], verb: str) -> Iterator[str]:
-    """Say what goes, the most first; what holds nothing is counted in one line."""
-    held = sorted((item for item in lost if item["rows"]), key=lambda item: -int(item["rows"]))
-    for item in held:
-        number = item["rows"]
-        what = "value" if item.get("column") else "row"
-        place = ".".join(str(item[part]) for part in ("table", "column") if item.get(part))
-        whole = f", and the {'column' if item.get('column') else 'table'} with them" if item.get("dropped") else ""
-        yield printable(f"{verb} {number} {what}{'s' * (number != 1)} of {place}{whole}")
-    empty = len(lost) - len(held)
-    would = verb.startswith("would")
-    if not held:
-        yield "no row would be lost" if would else "no row was lost"
-    if empty:
-        yield f"and {empty} table{'s' * (empty != 1)} without a row {'would go' if would else 'went'}"

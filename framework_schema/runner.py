@@ -57,7 +57,7 @@ class Runner(Shortcuts, Undoer):
         started = time.perf_counter()
         is_strict = self.config.align == "strict" if strict is None else strict
         order = Order(to, is_strict, repair, self._backup_policy(backup), allow_ahead, retry_after)
-        self._backup = self._recording = None
+        self._backup = self._recording = self._held = None
         self._repeated_steps = []
         copied = self._copied(order)
         if copied is not None:

@@ -58,7 +58,7 @@ def rehearse_on_server(runner: Runner, run: Callable[[Runner], Report], tape: Ta
             report = run(twin)
         except MigrationFailed as error:
             report = error.report
-        if runner.target.engine == "mariadb" and report.keys(Outcome.ROLLED_BACK):
+        if runner.target.engine == "mariadb" and (report.keys(Outcome.ROLLED_BACK) or twin.has_counted):
             report = replace(report, lost=_lost(runner, twin))
     return replace(report, notes=(*report.notes, *_remarks(report, untried)))
 

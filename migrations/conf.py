@@ -7,6 +7,12 @@ import click
 _context = click.get_current_context(silent=True)
 _asked = _context.params.get("database") if _context else None
 
+if _context and _context.info_name != "create" and not (_asked or os.environ.get("DATABASE_URL")):
+    raise click.UsageError(
+        f"pw_migrate {_context.info_name} needs a database here: --database sqlite:///data/homebrew.db."
+        " Better: framework-schema migrate data/homebrew.db, which keeps the framework's history."
+    )
+
 # What the command line says wins; without it a database that costs nothing, since --auto replays all scripts.
 DATABASE = _asked or os.environ.get("DATABASE_URL") or "sqlite:///:memory:"
 

@@ -314,3 +314,13 @@ def test_pw_migrate_auto_writes_a_script_for_a_changed_model_and_it_runs(workpla
     assert databases_in(checkout) == []
     columns = query(tmp_path / "homebrew.db", "SELECT name FROM pragma_table_info('DashboardWidget')")
     assert ("colour",) in columns
+
+
+def test_pw_migrate_never_ticks_scripts_on_a_database_in_memory(workplace):
+    checkout, programs = workplace
+
+    done = run(programs / "pw_migrate", "migrate", cwd=checkout, check=False)
+
+    assert done.returncode == 2
+    assert "framework-schema migrate" in done.stderr
+    assert "[x]" not in done.stdout
