@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import peewee as pw
 
-from framework_schema import align
+from framework_schema import align, registered
 from framework_schema.conversion import forget
 from framework_schema.ddl import DDLError, fold, quote
 from framework_schema.drift import Drift, find_drift
@@ -137,6 +137,7 @@ def _rebuild(database: pw.SqliteDatabase, reshaping: Reshaping, left: tuple[Left
             raise
         logger.debug("rebuild failed\n%s", trace(error))
         problem = error.problem if isinstance(error, RebuildFailed) else say(error)
+        problem += registered.advice(database, problem)
         return Alignment(left=(*left, _not_rebuilt(reshaping.table, problem)))
     detail = f"{what}: {reshaping.new_sql}" if reshaping.new_sql else what
     return Alignment((what,), (Event("aligned", detail=detail),), left)

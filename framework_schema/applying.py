@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema import marks, orphans
+from framework_schema import marks, orphans, registered
 from framework_schema.alignment import Alignment
 from framework_schema.backup import is_due, make, takes, would_rebuild
 from framework_schema.contents import Contents, contents
@@ -242,6 +242,7 @@ class Applier(Looker):
             raise
         except (Exception, SystemExit) as error:
             reason = describe(error, step)
+            reason += registered.advice(database, reason)
             if step.atomic and self.dialect.hindrance(error) is not None:
                 raise Hindered(step.key, reason) from error
             logger.debug("%s: %s failed\n%s", self.target.name, step.key, trace(error))

@@ -61,6 +61,13 @@ class Target:
                 _reach(self)
             try:
                 yield self.database
+            except pw.DatabaseError as error:
+                from framework_schema import registered  # reads SQL, which only a failure needs
+
+                known = registered.lacking(self.database, self.name, error)
+                if known is None:
+                    raise
+                raise known from error
             finally:
                 if not self.borrowed:
                     self.database.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
+from framework_schema import registered
 from framework_schema.dialects import Dialect, unbound
 from framework_schema.errors import TransactionLost
 from framework_schema.expected import call, describe, orm_of
@@ -64,6 +65,7 @@ def undo(
     except (Exception, SystemExit) as error:
         logger.debug("rollback of %s failed\n%s", step.key, trace(error))
         reason, spent = describe(error, step), _since(started)
+        reason += registered.advice(database, reason)
         history.log(Event("rolled back", "failed", step.key, error=reason, duration_ms=spent))
         return StepResult(step.key, Outcome.FAILED, spent, reason)
     spent = _since(started)
