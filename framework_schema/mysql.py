@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema.cluster_lock import ClusterLock, is_cluster, node_of, other_nodes
 from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import Locked, SchemaError, Unreadable
 from framework_schema.mysql_ddl import MysqlGrammar
@@ -49,6 +50,7 @@ NO_SCRATCH = (
 )
 ALLOW = "Let an administrator run: GRANT ALL ON `framework\\_schema\\_scratch\\_%`.* TO the user."
 
+WAIT_LONGER = "Try again when it is done, or wait longer (--timeout)."
 LOCK_TIMEOUT = 1205
 HINDRANCES = {1213: Hindrance.CONFLICT, LOCK_TIMEOUT: Hindrance.LOCK}
 """Deadlock, and a lock that was not to be had: https://mariadb.com/kb/en/mariadb-error-code-reference/."""
@@ -69,6 +71,9 @@ class OwnMysql(Attended, pw.MySQLDatabase):
     Without strict mode a value that does not fit is cut without a word.
     """
 
+    cluster_lock: ClusterLock | None = None
+    """The lock of a Galera cluster, while we hold it."""
+
     def __init__(self, database: str | None, **kwargs: Any) -> None:
         # FOUND_ROWS: an UPDATE that changes nothing still tells how many rows it met, as on other engines.
         super().__init__(database, **{**kwargs, "client_flag": int(kwargs.get("client_flag", 0)) | 2})
@@ -83,7 +88,21 @@ class OwnMysql(Attended, pw.MySQLDatabase):
                 f"lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}, sql_quote_show_create = 1"
                 "/*M!100304 , system_versioning_alter_history = KEEP */"
             )
+            cursor.execute("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'")
+            if (cursor.fetchone() or ("", ""))[1] == "ON":  # see what other nodes have committed before this statement
+                cursor.execute("SET SESSION wsrep_sync_wait = 15")
         return connection
+
+    def execute_sql(self, sql: str, params: Any = None, *args: Any) -> Any:
+        """Run a statement; one that writes only while the cluster's lock is held, where there is one."""
+        if self.cluster_lock is not None and not READS.match(sql):
+            self.cluster_lock.check()
+        return super().execute_sql(sql, params, *args)
+
+    @cached_property
+    def is_cluster(self) -> bool:
+        """Whether the server is a node of a Galera cluster; asked once."""
+        return is_cluster(self)
 
     @cached_property
     def server_facts(self) -> tuple[int, str]:
@@ -130,16 +149,16 @@ class MysqlDialect(ServerDialect):
 
     @contextmanager
     def alone(self, database: pw.Database, name: str) -> Iterator[None]:
-        """Hold GET_LOCK, whose names are the whole server's and at most 64 characters.
+        """Hold GET_LOCK, whose names are the whole server's and at most 64 characters; on a cluster its lock too.
 
         It survives commits and ends with the connection: https://mariadb.com/kb/en/get_lock/.
         """
         refuse_open_transaction(database, name)
-        lock = _lock_name(database)
+        lock, end = _lock_name(database), time.monotonic() + _wait(database)
         if not poll(lambda: _one(database, "SELECT GET_LOCK(%s, 0)", lock) == 1, _wait(database)):
-            raise Locked(name, _holder(database, lock), "Try again when it is done, or wait longer (--timeout).")
+            raise Locked(name, _holder(database, lock), WAIT_LONGER)
         try:
-            with _attended(database, patient(database)):
+            with _in_cluster(database, name, end), _attended(database, patient(database)):
                 yield
         finally:
             if not database.is_closed():
@@ -212,9 +231,9 @@ class MysqlDialect(ServerDialect):
         """Make it like the live one; a lock of its name tells the living from what a killed process left."""
         from framework_schema.databases import clone
 
-        name = SCRATCH + uuid.uuid4().hex[:16]
         made = clone(database)
         with made.connection_context():
+            name = f"{SCRATCH}{_tag(node_of(made)) if made.is_cluster else ''}{uuid.uuid4().hex}"[: len(SCRATCH) + 16]
             charset, collation = made.execute_sql("SELECT @@character_set_database, @@collation_database").fetchone()
             _sweep(made)
             made.execute_sql("SELECT GET_LOCK(%s, 0)", (name,))
@@ -322,6 +341,7 @@ class Journal:
             self.stands.append(f"the data that {len(self.pending)} statement(s) wrote")
         if self.pending or self.committed or not self.is_own:
             self._record(run, None if self.is_own else digest)
+        run("COMMIT", None)  # the DDL would do it; said by itself, a conflict is known from a failure of the DDL
         try:
             cursor = patient(self.database)(sql, params, run)
         except pw.DatabaseError as error:
@@ -446,6 +466,25 @@ def patient(database: pw.Database) -> Any:
     return attend
 
 
+@contextmanager
+def _in_cluster(database: pw.Database, name: str, end: float) -> Iterator[None]:
+    """Hold the lock of the cluster, where the server is a node of one."""
+    if not isinstance(database, OwnMysql) or not database.is_cluster:
+        yield
+        return
+    from framework_schema.databases import clone
+
+    lock = ClusterLock(clone(database))
+    with lock.held(max(0.0, end - time.monotonic())) as is_ours:
+        if not is_ours:
+            raise Locked(name, lock.holder(), WAIT_LONGER)
+        database.cluster_lock = lock
+        try:
+            yield
+        finally:
+            database.cluster_lock = None
+
+
 def _attended(database: pw.Database, attendant: Any) -> AbstractContextManager[None]:
     assert isinstance(database, Attended)
     return database.attended(attendant)
@@ -507,18 +546,37 @@ def _settings(database: pw.Database) -> str:
     return ":".join(map(str, row))
 
 
+def _tag(node: str) -> str:
+    return hashlib.sha256(node.encode()).hexdigest()[:8]
+
+
 def _sweep(database: pw.Database) -> None:
-    """Drop scratch databases whose maker was killed: nobody holds the lock of their name."""
+    """Drop scratch databases whose maker was killed: nobody holds the lock of their name.
+
+    The locks of other nodes of a cluster are not seen from here, but theirs are told by their names.
+    """
     mark = SCRATCH.replace("_", "\\_") + "%"
     names = database.execute_sql(
         "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", (mark,)
     )
+    is_ours = _swept_here(database)
     for (name,) in names.fetchall():
-        if _one(database, "SELECT GET_LOCK(%s, 0)", name) == 1:
+        if is_ours(name.removeprefix(SCRATCH)[:8]) and _one(database, "SELECT GET_LOCK(%s, 0)", name) == 1:
             try:
                 database.execute_sql(f"DROP DATABASE IF EXISTS {my_quote(name)}")
             finally:
                 database.execute_sql("SELECT RELEASE_LOCK(%s)", (name,))
+
+
+def _swept_here(database: pw.Database) -> Callable[[str], bool]:
+    """Return what tells the scratch databases that only this node can have made, or one that is gone."""
+    if not isinstance(database, OwnMysql) or not database.is_cluster:
+        return lambda tag: True
+    own, others = _tag(node_of(database)), other_nodes(database)
+    if others is None:
+        return lambda tag: tag == own
+    theirs = {_tag(node) for node in others}
+    return lambda tag: tag not in theirs
 
 
 VERSION = """

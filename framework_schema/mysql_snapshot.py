@@ -8,6 +8,7 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema.cluster_lock import TABLE as LOCK
 from framework_schema.ddl import fold
 from framework_schema.fields import flag_of
 from framework_schema.mysql_text import Definition
@@ -56,7 +57,7 @@ class MysqlReader(Reader):
         """Find the tables, those with a history of their rows among them; each as the server prints it, where asked."""
         for place, name, engine in self._read(
             f"SELECT table_schema, table_name, engine FROM information_schema.tables WHERE {self._which()} "
-            "AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY table_name"
+            f"AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_name <> '{LOCK}' ORDER BY table_name"
         ):
             self.place = f"{my_quote(place)}."
             self.parts[self.table_key(name)] = Parts(name, options={"engine": str(engine)})
