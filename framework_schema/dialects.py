@@ -135,6 +135,22 @@ class Dialect(ABC):
     def scratch(self, database: pw.Database) -> Scratch:
         """Return an empty place of the same engine."""
 
+    def lacks_what_is_outside(self, error: BaseException) -> bool:
+        """Tell whether a script failed in a scratch since it needs what an extension has in the live schema."""
+        return False
+
+    def seeing_outside(self, database: pw.Database) -> AbstractContextManager[None]:
+        """Let the body's scripts, in a scratch, find what is outside of it."""
+        return nullcontext()
+
+    def check_scratch(self, database: pw.Database) -> None:
+        """Raise when the script that just ran in a scratch touched a table outside of it."""
+        return
+
+    def reading_scratch(self, database: pw.Database) -> AbstractContextManager[None]:
+        """Read a scratch in the body, so that names are written as in the live schema."""
+        return nullcontext()
+
 
 def refuse_open_transaction(database: pw.Database, name: str) -> None:
     """Raise ``PlanRefused`` when a transaction is open on this connection."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framework_schema.ddl import fold, mentions
-from framework_schema.snapshot import Column, Index, Snapshot, Table
+from framework_schema.snapshot import ADDED, LISTED, Column, Index, Snapshot, Table, refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,43 @@ def find_drift(expected: Snapshot, live: Snapshot) -> Drift:
             differences.append(Difference(wanted, "table", wanted, other and "a table", other, additive=True))
         elif table is not expected.tables[name]:  # tables of the same texts are one value
             differences += _of_table(expected.tables[name], table)
+    differences += _of_objects(expected, live)
     for name in sorted(live.tables.keys() - expected.tables.keys()):
         differences.append(Difference(live.tables[name].name, "table", live.tables[name].name, extra=True))
     return Drift(tuple(differences), live.within(expected).digest if expected.is_structural else "")
+
+
+def _of_objects(expected: Snapshot, live: Snapshot) -> Iterator[Difference]:
+    """Compare what stands beside the tables; the name of an object takes the table's place."""
+    for label, part in expected.objects.items():
+        found = live.objects.get(label)
+        kind, _, name = label.partition(" ")
+        if found is None:
+            yield Difference(name, kind, name, additive=True)
+        elif found != part and expected.is_structural:
+            yield Difference(name, kind, name, part.text, found.text)
+
+
+def _of_carried(expected: Table, live: Table) -> Iterator[Difference]:
+    """Compare what has no word here by its text; what is missing and takes nothing away is additive."""
+    extra = live.columns.keys() - expected.columns.keys()
+    for label, part in expected.carried.items():
+        kind, _, name = label.partition(" ")
+        found = live.carried.get(label)
+        if found is None and (kind in ADDED or expected.is_structural):
+            found_text = None if kind in ADDED else "not there"
+            yield Difference(live.name, kind, name, part.text, found_text, additive=kind in ADDED)
+        elif found is not None and found != part and expected.is_structural:
+            yield Difference(live.name, kind, name, part.text, found.text)
+    for label, part in live.carried.items():
+        kind, _, name = label.partition(" ")
+        if label in expected.carried:
+            continue
+        if refuses(label, part, extra):
+            if expected.is_structural:
+                yield Difference(live.name, kind, name, "no such rule", part.text)
+        elif kind in LISTED:
+            yield Difference(live.name, kind, name, extra=True)
 
 
 def _of_table(expected: Table, live: Table) -> Iterator[Difference]:
@@ -119,6 +153,7 @@ def _of_table(expected: Table, live: Table) -> Iterator[Difference]:
         yield Difference(table, "key", _list(expected.primary_key), additive=True)
     yield from _indexes(expected, live)
     yield from _triggers(expected, live)
+    yield from _of_carried(expected, live)
     if expected.is_structural and live.is_structural:
         yield from _structure(expected, live)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema.dialects import Scratch, for_database, memory
+from framework_schema.dialects import Dialect, Scratch, for_database, memory
 from framework_schema.errors import NameTaken, SourceError
 from framework_schema.history import History
 from framework_schema.migration import Migration, Style
@@ -50,13 +50,24 @@ def _made(
             dialect.snapshot(database)  # all there is, which is little: so what is not known later is not there
         orm = orm_of((), database)
         for migration in migrations:
-            try:
-                with dialect.step(database, migration.key):
-                    call(migration, database, dialect.operations(database), orm)
-            except (Exception, SystemExit):
-                continue
-        whole = dialect.snapshot(database, structural=looks[-1])
+            error = _tried(migration, database, dialect, orm)
+            if error is not None and dialect.lacks_what_is_outside(error):
+                with dialect.seeing_outside(database):
+                    _tried(migration, database, dialect, orm)
+        with dialect.reading_scratch(database):
+            whole = dialect.snapshot(database, structural=looks[-1])
         return tuple(whole if structural == looks[-1] else whole.loose() for structural in looks)
+
+
+def _tried(migration: Migration, database: pw.Database, dialect: Dialect, orm: LazyOrm) -> BaseException | None:
+    """Run one script in a scratch; return what it failed with."""
+    try:
+        with dialect.step(database, migration.key):
+            call(migration, database, dialect.operations(database), orm)
+            dialect.check_scratch(database)
+    except (Exception, SystemExit) as error:
+        return error
+    return None
 
 
 def call(

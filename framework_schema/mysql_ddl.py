@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from framework_schema.ddl import fold
@@ -103,7 +103,7 @@ class MysqlGrammar(Grammar):
         made = self._printed(have, have.columns[key])
         return (self._modify(have, made.put(what, segment)),)
 
-    def add_unique(self, have: str, want: ServerTable, columns: frozenset[str]) -> str:
+    def add_unique(self, have: str, want: ServerTable, columns: frozenset[str], taken: Collection[str] = ()) -> str:
         """Add a unique as the expected table has it: in that order."""
         name = want.unique_names[columns]
         printed = Definition.of(want.printed)

@@ -13,9 +13,11 @@ from typing import Any
 import peewee as pw
 from playhouse.cockroachdb import CockroachDatabase
 
+from framework_schema.catalog import looking
 from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import CommitRefused, Locked, Unreadable
 from framework_schema.postgres_ddl import PostgresGrammar
+from framework_schema.postgres_dependents import around
 from framework_schema.postgres_snapshot import PostgresReader
 from framework_schema.server import (
     LOCK_WAIT,
@@ -28,7 +30,9 @@ from framework_schema.server import (
     forgiving,
     poll,
 )
+from framework_schema.server_alignment import Around
 from framework_schema.server_snapshot import pg_quote
+from framework_schema.wording import say
 
 LOCK_CLASS = 0x66736368
 """First half of the advisory lock's key, "fsch"; the second is a hash of the schema's name."""
@@ -44,6 +48,29 @@ LOCKED_OUT = "55P03"
 HINDRANCES = {"40001": Hindrance.CONFLICT, "40P01": Hindrance.CONFLICT, LOCKED_OUT: Hindrance.LOCK}
 """What others do to us: serialization failure, deadlock, lock not available. CockroachDB asks with 40001 to try again
 (https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference)."""
+
+MEANINGS = {
+    "0A": "PostgreSQL does not do this to what is there; a script of yours has to",
+    "22": "a value cannot be read as the new type; look for it, and mend it or set it to NULL",
+    "23505": "rows have the same key; mend them, or give --repair",
+    "23502": "rows have NULL there; fill them, or give --repair",
+    "23503": "rows refer to rows that are not there; mend them, or give --repair",
+    "23514": "rows break the rule, or belong to no partition; mend them",
+    "23P01": "rows exclude each other; mend them",
+    "2BP01": "something else depends on it; drop that, run again, and make it again",
+    "42501": "this user may not; run it as the owner of the table, or as a member of the owner's role",
+    "42704": "a type, operator class or role that it needs is not there; make it, or install its extension",
+    "42710": "something else has its name; rename that or drop it",
+    "42804": "its type does not fit what it refers to; change that first",
+    "42830": "what it refers to has no key on these columns; that comes first",
+    "42883": "a function or operator that it needs is not there; make it, or install its extension",
+    "42P01": "a table that it needs is not there",
+    "42P07": "something else has its name; rename that or drop it",
+    "42P16": "the table's own definition forbids it; a script of yours has to change that",
+    "53": "the server has no room or memory left",
+    "55006": "it is in use by this session",
+}
+"""What an error says of a change that was left, by SQLSTATE or its class."""
 
 PROTOCOL_VIOLATION = "08P01"
 NO_TRANSACTION = "a proxy between us and PostgreSQL allows no transactions (pgbouncer in statement mode)"
@@ -258,6 +285,16 @@ class PostgresDialect(ServerDialect):
             for pid, name, since in rows
         )
 
+    def around(self, database: pw.Database, table: str, column: str, *, repair: bool) -> Around:
+        """Ask ``pg_depend``; views are taken down and put back with ``repair`` only."""
+        return around(database, table, column, views_too=repair)
+
+    def explain(self, error: BaseException) -> str:
+        """Read the SQLSTATE."""
+        code = _code(error) or ""
+        meaning = MEANINGS.get(code) or MEANINGS.get(code[:2])
+        return f"{meaning} ({say(error)})" if meaning else say(error)
+
     def attempt(self, database: pw.Database) -> AbstractContextManager[Any]:
         """Put a savepoint around it."""
         return database.savepoint() if database.in_transaction() else database.atomic()
@@ -284,6 +321,36 @@ class PostgresDialect(ServerDialect):
                 yield copy
             finally:
                 undone.rollback()
+
+    def lacks_what_is_outside(self, error: BaseException) -> bool:
+        """Know an unknown type, operator class or function: an extension's are where CREATE EXTENSION put them."""
+        return _code(error) in ("42704", "42883")
+
+    @contextmanager
+    def seeing_outside(self, database: pw.Database) -> Iterator[None]:
+        """Put the session's own search_path behind the scratch, and forbid what this lets a script touch."""
+        scratch = str(_one(database, "SELECT current_setting('search_path')"))
+        usual = str(_one(database, "SELECT reset_val FROM pg_settings WHERE name = 'search_path'"))
+        self._look_in(database, f"{scratch}, {usual}")
+        try:
+            yield
+        finally:
+            self._look_in(database, scratch)
+
+    reading_scratch = seeing_outside
+
+    def check_scratch(self, database: pw.Database) -> None:
+        """Look for locks on tables of the live schema: a script that holds one did not stay in the scratch."""
+        if self.name != "postgresql" or getattr(database, "can_commit", True):
+            return
+        with looking(database):
+            is_outside = _one(database, OUTSIDE)
+        if is_outside:
+            raise CommitRefused("the script reaches for tables outside of the scratch schema")
+
+    @staticmethod
+    def _look_in(database: pw.Database, path: str) -> None:
+        database.execute_sql(f"SET LOCAL search_path = {path}")
 
     def _beside(self, database: pw.Database) -> Any:
         """Return a second connection that cannot commit: a script that did would go on in the live schema."""
@@ -502,11 +569,29 @@ SELECT md5(coalesce(string_agg(fact, ',' ORDER BY fact), '')) FROM (
     UNION ALL SELECT 'k' || k.oid || ':' || k.xmin FROM pg_constraint k JOIN here ON here.oid = conrelid
     UNION ALL SELECT 'i' || indexrelid || ':' || i.xmin FROM pg_index i JOIN here ON oid = indrelid
     UNION ALL SELECT 't' || t.oid || ':' || t.xmin FROM pg_trigger t JOIN here ON here.oid = tgrelid
+    UNION ALL SELECT 'p' || p.oid || ':' || p.xmin FROM pg_policy p JOIN here ON here.oid = polrelid
+    UNION ALL SELECT 'r' || r.oid || ':' || r.xmin FROM pg_rewrite r JOIN here ON here.oid = ev_class
+    UNION ALL SELECT 'm' || objoid || '.' || objsubid || ':' || m.xmin FROM pg_description m JOIN here ON oid = objoid
+        AND classoid = 'pg_class'::regclass
+    UNION ALL SELECT 's' || s.oid || ':' || s.xmin FROM pg_statistic_ext s JOIN here ON here.oid = stxrelid
+    UNION ALL SELECT 'f' || f.oid || ':' || f.xmin FROM pg_proc f WHERE pronamespace = (SELECT oid FROM pg_namespace
+        WHERE nspname = current_schema())
+    UNION ALL SELECT 'y' || y.oid || ':' || y.xmin FROM pg_type y WHERE typtype IN ('e', 'd') AND typnamespace =
+        (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
 ) AS facts
 """
 
 REACHING_OUT = (
     "SELECT EXISTS (SELECT 1 FROM pg_event_trigger WHERE evtenabled <> 'D') OR EXISTS (SELECT 1 FROM pg_inherits)"
+)
+
+OUTSIDE = (
+    "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND "
+    "c.relkind IN ('r', 'p', 'v', 'm') "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' "
+    "AND n.nspname <> current_schema() AND n.nspname !~ '^(pg_|information_schema$)' "
+    "AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid "
+    "AND d.deptype = 'e'))"
 )
 
 IDLE = """

@@ -19,11 +19,12 @@ from framework_schema.dialects import POLL, Dialect
 from framework_schema.errors import CommitRefused
 from framework_schema.operations import Operations
 from framework_schema.orphans import Violation
-from framework_schema.server_alignment import ServerAlignment
+from framework_schema.server_alignment import Around, ServerAlignment
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_operations import ServerOperations
 from framework_schema.server_snapshot import Reader, ServerTable
 from framework_schema.snapshot import Snapshot, Table
+from framework_schema.wording import say
 
 LOCK_WAIT = 2
 """Seconds that one statement waits for a table's lock: behind a waiting ALTER all later readers wait too."""
@@ -213,6 +214,14 @@ class ServerDialect(Dialect):
             catalog_of(database),
         )
 
+    def around(self, database: pw.Database, table: str, column: str, *, repair: bool) -> Around:
+        """Tell what stands on a column whose type is to change; see ``Around``."""
+        return Around()
+
+    def explain(self, error: BaseException) -> str:
+        """Say what a driver's error means and what to do, in our words; the driver's come after."""
+        return say(error)
+
     def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
         """Add, alter, repair."""
         work = ServerAlignment(
@@ -223,6 +232,8 @@ class ServerDialect(Dialect):
             lambda: self.attempt(database),
             lambda error: self.hindrance(error) is not None,
             lambda table: self.as_is(database, table),
+            lambda table, column, repair: self.around(database, table, column, repair=repair),
+            self.explain,
         )
         return work.run(strict=strict, repair=repair)
 

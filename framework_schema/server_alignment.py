@@ -17,7 +17,7 @@ from framework_schema.history import Event
 from framework_schema.left import Left
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
-from framework_schema.snapshot import Column, ForeignKey, Index, Snapshot
+from framework_schema.snapshot import ADDED, Carried, Column, ForeignKey, Index, Snapshot, refuses
 from framework_schema.wording import say, trace
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,25 @@ class Step:
     repair: str | None = None
     """The statement that mends those rows, where nothing has to be invented, and their condition."""
     condition: str | None = None
+    then: tuple[Step, ...] = ()
+    """What goes with it, each of which may fail by itself; not told of when done."""
+    blocked: str | None = None
+    """Why it cannot be done, where that is known before."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What depends on a column: how it is taken down and put back, or why that is not done."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    blocked: str | None = None
+    query: str = ""
+
+
+def nothing_around(table: str, column: str, repair: bool) -> Around:
+    """Know of nothing that depends on a column."""
+    return Around()
 
 
 class ServerAlignment:
@@ -45,6 +64,8 @@ class ServerAlignment:
     ``is_hindered`` tells errors that end the run, since others were in the way.
     ``now`` returns a table as the steps before this one left it, where a column
     is changed by saying all of it again.
+    ``around`` tells what depends on a column, ``explain`` says a driver's error
+    in our words.
     """
 
     def __init__(
@@ -56,19 +77,24 @@ class ServerAlignment:
         attempt: Callable[[], AbstractContextManager[Any]],
         is_hindered: Callable[[BaseException], bool],
         now: Callable[[ServerTable], ServerTable] = lambda table: table,
+        around: Callable[[str, str, bool], Around] = nothing_around,
+        explain: Callable[[BaseException], str] = say,
     ) -> None:
         self.database, self.grammar, self.expected = database, grammar, expected
         self.live, self.attempt, self.is_hindered, self.now = live, attempt, is_hindered, now
+        self.around, self.explain = around, explain
         self.quote = grammar.quote
+        self.repair = False
 
     def run(self, *, strict: bool, repair: bool) -> Alignment:
         """Make what is missing; with ``strict`` change what differs; with ``repair`` mend rows first."""
+        self.repair = repair
         result = self._carry_out(self.additions(self.live()))
         if not strict:
             return result
         if repair:
             result += self._repair([*self.additions(self.live()), *self.tightenings(self.live())])
-        result = self._again(result, self._carry_out(self.tightenings(self.live()), careful=True))
+        result = self._again(result, self._carry_out(self.tightenings(self.live())))
         return self._again(result, self._carry_out(self.additions(self.live())))
 
     def add_references(self) -> Alignment:
@@ -80,7 +106,7 @@ class ServerAlignment:
             if key in live.tables
             for step in self._references(cast(ServerTable, want), cast(ServerTable, live.tables[key]))
         ]
-        return self._carry_out(steps, careful=True)
+        return self._carry_out(steps)
 
     @staticmethod
     def _again(found: Alignment, last: Alignment) -> Alignment:
@@ -88,30 +114,67 @@ class ServerAlignment:
         left = {(item.table, item.kind, item.name): item for item in (*found.left, *last.left)}
         return replace(found + last, left=tuple(left.values()))
 
-    def _carry_out(self, steps: Iterable[Step], *, careful: bool = False) -> Alignment:
-        """Run each step whose rule no row breaks; ``careful`` leaves one that fails all the same."""
+    def _carry_out(self, steps: Iterable[Step]) -> Alignment:
+        """Run each step whose rule no row breaks; one that fails is tried once more when others are done, and left."""
         done: list[str] = []
         events: list[Event] = []
         left: list[Left] = []
-        for step in steps:
-            try:
-                with self.attempt():
-                    rows = self._count(step.rule) if step.rule else 0
-                    for statement in () if rows else step.statements:
-                        self.database.execute_sql(statement)
-            except (pw.IntegrityError, pw.DataError, pw.ProgrammingError, pw.OperationalError) as error:
-                if not careful or self.is_hindered(error):
-                    raise
-                logger.debug("%s: %s failed\n%s", step.table, step.what, trace(error))
-                left.append(Left(step.table, f"{step.what}: {say(error)}", 0, step.rule or "", step.kind, step.name))
-                events.append(Event("aligned", "failed", detail=step.what, error=say(error)))
-                continue
-            if rows:
-                left.append(Left(step.table, step.what, rows, step.rule or "", step.kind, step.name))
-                continue
-            done.append(step.what)
-            events.append(Event("aligned", detail=f"{step.what}: {'; '.join(step.statements)}"))
+        failed: list[tuple[Step, pw.DatabaseError]] = []
+        for step in steps:  # which may look at the database when it is their turn
+            found = self._do(step, done, events, left)
+            failed += [(step, found)] if found is not None else []
+        for step, error in failed:
+            again = self._do(step, done, events, left) if done else error
+            if again is not None:
+                left.append(self._left(step, again))
+                events.append(Event("aligned", "failed", detail=step.what, error=say(again)))
         return Alignment(tuple(done), tuple(events), tuple(left))
+
+    def _do(
+        self, step: Step, done: list[str], events: list[Event], left: list[Left], *, is_part: bool = False
+    ) -> pw.DatabaseError | None:
+        """Do a step and what goes with it, and note what became of them; return the server's error."""
+        found = self._try(step)
+        if isinstance(found, pw.DatabaseError):
+            return found
+        if found is not None:
+            left.append(found)
+            return None
+        done += [] if is_part else [step.what]
+        events.append(Event("aligned", detail=f"{step.what}: {'; '.join(step.statements)}"))
+        for part in step.then:
+            error = self._do(part, done, events, left, is_part=True)
+            if error is not None:
+                left.append(self._left(part, error))
+                events.append(Event("aligned", "failed", detail=part.what, error=say(error)))
+        return None
+
+    def _try(self, step: Step) -> Left | pw.DatabaseError | None:
+        """Do a step in a savepoint of its own; return what rows or objects forbid, or the server's error."""
+        if step.blocked is not None:
+            return Left(step.table, step.what, 0, step.rule or "", step.kind, step.name, step.blocked)
+        try:
+            with self.attempt():
+                rows = self._count(step.rule) if step.rule else 0
+                for statement in () if rows else step.statements:
+                    self.database.execute_sql(statement)
+        except pw.DatabaseError as error:
+            if self.is_hindered(error) or self._is_lost():
+                raise
+            logger.debug("%s: %s failed\n%s", step.table, step.what, trace(error))
+            return error
+        return Left(step.table, step.what, rows, step.rule or "", step.kind, step.name) if rows else None
+
+    def _left(self, step: Step, error: pw.DatabaseError) -> Left:
+        return Left(step.table, step.what, 0, step.rule or "", step.kind, step.name, self.explain(error))
+
+    def _is_lost(self) -> bool:
+        """Tell whether the connection is gone, so that nothing more can be done."""
+        try:
+            self.database.execute_sql("SELECT 1").fetchone()
+        except pw.PeeweeException:
+            return True
+        return False
 
     def _count(self, query: str) -> int:
         rows: int = self.database.execute_sql(f"SELECT count(*) FROM ({query}) AS found").fetchone()[0]
@@ -127,18 +190,60 @@ class ServerAlignment:
             for k, t in self.expected.tables.items()
             if k in live.tables
         ]
+        objects = [(k, part) for k, part in self.expected.objects.items() if k not in live.objects]
+        for label, part in objects:
+            if not label.startswith("view "):
+                yield self._object(label, part)
         for want in new:
-            yield self._table(want)
+            yield self._table(want, live)
         for want, have in both:
             yield from self._columns(want, have)
         for want in new:
             for key in sorted(want.foreign_keys, key=repr):
                 yield self._reference(want, want, key)
         for want, have in both:
-            yield from self._indexes(want, have)
+            yield from self._indexes(want, have, live)
+        for want, have in both:
+            for label, part in want.carried.items():
+                if label.partition(" ")[0] in ADDED and label not in have.carried:
+                    yield self._carried(have, label, self.grammar.add_carried(part, live.names))
+        for label, part in objects:
+            if label.startswith("view "):
+                yield self._object(label, part)
 
-    def _table(self, want: ServerTable) -> Step:
-        return Step(want.name, f"table {want.name}", self.grammar.make_table(want), "table", want.name)
+    @staticmethod
+    def _object(label: str, part: Carried) -> Step:
+        kind, _, name = label.partition(" ")
+        return Step(name, label, part.make, kind, name)
+
+    @staticmethod
+    def _carried(have: ServerTable, label: str, statements: tuple[str, ...]) -> Step:
+        kind, _, name = label.partition(" ")
+        blocked = None if statements else "it cannot be changed on a table that is there"
+        return Step(have.name, f"{have.name}: {label}", statements, kind, name, blocked=blocked)
+
+    def _table(self, want: ServerTable, live: Snapshot) -> Step:
+        """Make a table that is not there; a part of it that fails costs itself only, where it is made by itself."""
+        if not self.grammar.makes_parts:
+            return Step(want.name, f"table {want.name}", self.grammar.make_table(want), "table", want.name)
+        inner = set(self.grammar.inner_uniques(want))
+        then = [self._made_unique(want, unique, live) for unique in sorted(want.uniques - inner, key=sorted)]
+        for index in want.indexes.values():
+            statement = self.grammar.add_index(want.name, want, index, live.names)
+            then.append(Step(want.name, f"index {index.name}", (statement,), "index", index.name))
+        for label, part in want.carried.items():
+            if part.make and label.partition(" ")[0] != "reference":
+                then.append(self._carried(want, label, self.grammar.add_carried(part, live.names)))
+        for name in want.triggers:
+            made = self.grammar.add_trigger(want, name, live)
+            then.append(Step(want.name, f"trigger {name}", made, "trigger", name))
+        statements = self.grammar.new_table(want, live.names)
+        return Step(want.name, f"table {want.name}", statements, "table", want.name, then=tuple(then))
+
+    def _made_unique(self, want: ServerTable, unique: frozenset[str], live: Snapshot) -> Step:
+        label = ", ".join(sorted(unique))
+        statement = self.grammar.add_unique(want.name, want, unique, live.names)
+        return Step(want.name, f"unique {want.name}({label})", (statement,), "unique", label)
 
     def _columns(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         """Add a column; one that is NOT NULL without a default gets that under ``strict``, when it is filled."""
@@ -151,42 +256,45 @@ class ServerAlignment:
             parts = [self.grammar.add_column(have.name, definition)]
             for foreign in want.foreign_keys:
                 if foreign.columns == (key,) and foreign.table in self.expected.tables:
-                    parts += self.grammar.add_foreign_key(have.name, want, foreign, self.expected)
+                    at_once = "partitions by" in have.carried
+                    parts += self.grammar.add_foreign_key(have.name, want, foreign, self.expected, at_once=at_once)
             yield Step(have.name, f"column {have.name}.{column.name}", tuple(parts), "column", column.name)
 
-    def _indexes(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
+    def _indexes(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
         for unique in sorted(want.uniques - have.uniques, key=sorted):
             if unique != frozenset(have.primary_key):
-                yield self._unique(want, have, unique)
+                yield self._unique(want, have, unique, live)
         taken = {self.grammar.fold(name) for name in have.unique_names.values()}
         shapes = {index.shape for index in have.indexes.values()}
         for key, index in want.indexes.items():
             if key not in have.indexes and key not in taken and index.shape not in shapes:
-                yield self._index(want, have, index)
+                yield self._index(want, have, index, live)
         for name in want.triggers.keys() - have.triggers.keys():
-            yield Step(have.name, f"trigger {name}", self.grammar.make_trigger(want, name), "trigger", name)
+            if want.triggers[name] in have.triggers.values():
+                continue
+            yield Step(have.name, f"trigger {name}", self.grammar.add_trigger(want, name, live), "trigger", name)
 
-    def _unique(self, want: ServerTable, have: ServerTable, unique: frozenset[str]) -> Step:
+    def _unique(self, want: ServerTable, have: ServerTable, unique: frozenset[str], live: Snapshot) -> Step:
         columns = self.grammar.ordered(want, unique)
         names = [want.columns[key].name for key in columns]
         label = ", ".join(sorted(unique))
         rule = self.grammar.duplicates(have.name, names)
-        statements = (self.grammar.add_unique(have.name, want, unique),)
-        condition = self._older_equal(have)
+        statements = (self.grammar.add_unique(have.name, want, unique, live.names),)
+        condition = self._older_equal(have, list(map(self.quote, names)))
         repair = f"DELETE FROM {self.quote(have.name)} WHERE {condition}" if condition else None
         return Step(
             have.name, f"unique {have.name}({label})", statements, "unique", label, rule, repair, condition
         )  # fmt: skip
 
-    def _index(self, want: ServerTable, have: ServerTable, index: Index) -> Step:
-        rule = None
-        if index.unique:
-            rule = self.grammar.duplicates(have.name, [c.removesuffix(" DESC") for c in index.columns], index.where)
-        return Step(have.name, f"index {index.name}", (want.texts[index.name],), "index", index.name, rule)
+    def _index(self, want: ServerTable, have: ServerTable, index: Index, live: Snapshot) -> Step:
+        rule = self.grammar.double_index(have.name, index) if index.unique else None
+        statement = self.grammar.add_index(have.name, want, index, live.names)
+        return Step(have.name, f"index {index.name}", (statement,), "index", index.name, rule)
 
     def _reference(self, want: ServerTable, have: ServerTable, key: ForeignKey, drop: str | None = None) -> Step:
         statements = [self.grammar.drop_constraint(have.name, drop, "foreign key")] if drop else []
-        statements += self.grammar.add_foreign_key(have.name, want, key, self.expected)
+        at_once = "partitions by" in have.carried
+        statements += self.grammar.add_foreign_key(have.name, want, key, self.expected, at_once=at_once)
         what = f"foreign key {', '.join(key.columns)}: {key.table} on delete {key.on_delete}"
         rule, orphan = None, None
         if want is not have and not any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
@@ -227,12 +335,30 @@ class ServerAlignment:
                     yield Step(have.name, f"{have.name}: {name} {value}", how, "option", name)
         for want, have in pairs:
             yield from self._changed_columns(want, have)
-            yield from self._primary_key(want, have)
+            yield from self._primary_key(want, have, live)
         for want, have in pairs:
+            yield from self._changed_carried(want, have)
             yield from self._changed_indexes(want, have)
             yield from self._checks(want, have)
         for want, have in pairs:
             yield from self._references(want, have)
+        for label, part in self.expected.objects.items():
+            if label in live.objects and live.objects[label] != part:
+                kind, _, name = label.partition(" ")
+                blocked = None if part.drop else "what is there differs, and others may use it; change it by hand"
+                yield Step(name, label, part.drop, kind, name, blocked=blocked)
+
+    def _changed_carried(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
+        """Take away what refuses rows, and make the rest what is expected."""
+        extra = have.columns.keys() - want.columns.keys()
+        for label, part in have.carried.items():
+            if label not in want.carried and label.partition(" ")[0] != "key" and refuses(label, part, extra):
+                yield self._carried(have, f"{label} dropped", part.drop)
+        for label, part in want.carried.items():
+            found, kind = have.carried.get(label), label.partition(" ")[0]
+            if found == part or kind == "key" or (found is None and kind in ADDED):
+                continue
+            yield self._carried(have, label, (*(found.drop if found else ()), *part.make))
 
     def _drops(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         """Drop rules that speak of expected columns and are not expected; what is extra stays."""
@@ -283,16 +409,24 @@ class ServerAlignment:
         """Change type and default together, and forbid NULL in a step of its own, which rows may stand against."""
         name = old.name
         if old.generated != new.generated:
-            yield Step(have.name, f"{have.name}: generated {name}", ("SELECT 1/0",), "generated", name)
+            blocked = (
+                f"it is {f'computed as {old.generated}' if old.generated else 'no computed column'}, expected"
+                f" {new.generated or 'none'}; drop the column, and migrate makes it again"
+            )
+            yield Step(have.name, f"{have.name}: generated {name}", (), "generated", name, blocked=blocked)
             return
         loose = replace(new, null=old.null if new.null != old.null and not new.null else new.null, name=old.name)
         if replace(old, name=name) != loose or (want.auto and want.auto != have.auto):
-            rule = None
-            if old.type != new.type:
+            rule, around = None, Around()
+            if old.type != new.type or old.collation != new.collation:
                 rule = self.grammar.lossy(have.name, old, new)
+                around = self.around(have.name, name, self.repair)
             statements = tuple(self.grammar.change_column(self.now(have), want, old, loose))
             if statements:
-                yield Step(have.name, f"column {have.name}.{name}", statements, "type", name, rule)
+                yield Step(
+                    have.name, f"column {have.name}.{name}", (*around.before, *statements, *around.after), "type", name,
+                    around.query if around.blocked else rule, blocked=around.blocked,
+                )  # fmt: skip
         if old.null and not new.null and want.auto != self.grammar.fold(name):
             condition = f"{self.quote(name)} IS NULL"
             rule = f"SELECT * FROM {self.quote(have.name)} WHERE {condition}"
@@ -303,8 +437,11 @@ class ServerAlignment:
             what = f"{have.name}: {name} NOT NULL"
             yield Step(have.name, what, (statement,), "null", name, rule, fill, None)
 
-    def _primary_key(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
-        if want.primary_key == have.primary_key or not set(want.primary_key) <= have.columns.keys():
+    def _primary_key(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
+        keys = [{label: part for label, part in t.carried.items() if label.startswith("key ")} for t in (want, have)]
+        if (want.primary_key == have.primary_key and keys[0] == keys[1]) or not (
+            set(want.primary_key) <= have.columns.keys()
+        ):
             return
         names = [have.columns[key].name for key in want.primary_key]
         listed = ", ".join(map(self.quote, names))
@@ -313,30 +450,26 @@ class ServerAlignment:
             f"SELECT {listed} FROM {self.quote(have.name)} WHERE {given} UNION ALL SELECT {listed} "
             f"FROM {self.quote(have.name)} GROUP BY {listed} HAVING count(*) > 1"
         )
-        drop = []
+        drop, taken = [], live.names - {have.constraint_names.get("primary key", "")}
         if have.primary_key:
             name = have.constraint_names.get("primary key", "PRIMARY")
             drop = [self.grammar.drop_constraint(have.name, name, "primary key")]
-        add = f"ALTER TABLE {self.quote(have.name)} ADD PRIMARY KEY ({listed})"
+        add = f"ALTER TABLE {self.quote(have.name)} ADD {self.grammar.primary_key(want, listed, taken)}"
         label = ", ".join(want.primary_key)
         yield Step(have.name, f"{have.name}: primary key {label}", (*drop, add), "primary key", label, double)
 
     def _changed_indexes(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for key, index in want.indexes.items():
             found = have.indexes.get(key)
-            if found is not None and found != index and replace(found, name=index.name) != index:
-                yield Step(
-                    have.name,
-                    f"index {index.name}",
-                    (self.grammar.drop_index(have.name, found.name), want.texts[index.name]),
-                    "index",
-                    index.name,
-                )
+            if found is not None and found.shape != index.shape:
+                rule = self.grammar.double_index(have.name, index) if index.unique else None
+                made = self.grammar.add_index(have.name, want, index)
+                drop = self.grammar.drop_index(have.name, found.name)
+                yield Step(have.name, f"index {index.name}", (drop, made), "index", index.name, rule)
         for name, text in want.triggers.items():
             if have.triggers.get(name, text) != text:
-                made = self.grammar.make_trigger(want, name)
-                drop = self.grammar.drop_trigger(have.name, name)
-                yield Step(have.name, f"trigger {name}", (drop, *made), "trigger", name)
+                changed = self.grammar.change_trigger(want, have, name)
+                yield Step(have.name, f"trigger {name}", changed, "trigger", name)
 
     def _checks(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for check in sorted(want.checks - have.checks):
@@ -399,14 +532,19 @@ class ServerAlignment:
             return f"UPDATE {self.quote(have.name)} SET {update} WHERE {condition}"
         return None
 
-    def _older_equal(self, have: ServerTable) -> str | None:
-        """Write the condition for rows that an older one equals in all but a single-column primary key."""
+    def _older_equal(self, have: ServerTable, keys: Iterable[str]) -> str | None:
+        """Write the condition for rows that an older one equals in all but a single-column primary key.
+
+        Rows with NULL in one of the unique's ``keys`` are no doubles of each other, however alike.
+        """
         if len(have.primary_key) != 1:
             return None
         table, key = self.quote(have.name), self.quote(have.columns[have.primary_key[0]].name)
         others = [c.name for k, c in have.columns.items() if k not in have.primary_key]
         same = " AND ".join(self.grammar.same(f"older.{self.quote(c)}", f"{table}.{self.quote(c)}") for c in others)
-        return f"EXISTS (SELECT 1 FROM (SELECT * FROM {table}) AS older WHERE older.{key} < {table}.{key} AND {same})"
+        given = "".join(f" AND {table}.{name} IS NOT NULL" for name in keys)
+        older = f"(SELECT * FROM {table}) AS older"
+        return f"EXISTS (SELECT 1 FROM {older} WHERE older.{key} < {table}.{key} AND {same}){given}"
 
     def _is_empty(self, table: str) -> bool:
         return self.database.execute_sql(f"SELECT 1 FROM {self.quote(table)} LIMIT 1").fetchone() is None

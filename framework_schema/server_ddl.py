@@ -7,15 +7,21 @@ states the whole column anew and loses what is not said.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
-from framework_schema.server_snapshot import ServerTable
-from framework_schema.snapshot import Column, ForeignKey, Snapshot
+from framework_schema.server_snapshot import ServerIndex, ServerTable
+from framework_schema.snapshot import Carried, Column, ForeignKey, Index, Snapshot
 
 
 class Grammar(ABC):
-    """How one family of servers says it."""
+    """How one family of servers says it.
+
+    ``makes_parts`` says that a new table's indexes, triggers and the like are
+    made one by one, behind ``new_table``; else ``make_table`` makes all.
+    """
+
+    makes_parts: ClassVar[bool] = False
 
     @abstractmethod
     def quote(self, name: str) -> str:
@@ -122,8 +128,22 @@ class Grammar(ABC):
             f"({', '.join(map(self.quote, columns))}){actions}"
         )
 
-    def add_foreign_key(self, have: str, table: ServerTable, key: ForeignKey, schema: Snapshot) -> Iterator[str]:
-        """Add a reference to a table that is there."""
+    def new_table(self, table: ServerTable, taken: Collection[str]) -> tuple[str, ...]:
+        """Write a table that is not there; indexes, triggers and references come after. ``taken`` are names in use."""
+        return (self.create_table(table),)
+
+    def primary_key(self, table: ServerTable, listed: str, taken: Collection[str] = ()) -> str:
+        """Write the clause for the expected primary key, on columns that are listed by their live names."""
+        return f"PRIMARY KEY ({listed})"
+
+    def inner_uniques(self, table: ServerTable) -> Iterable[frozenset[str]]:
+        """Return the uniques that ``new_table`` makes."""
+        return table.uniques
+
+    def add_foreign_key(
+        self, have: str, table: ServerTable, key: ForeignKey, schema: Snapshot, *, at_once: bool = False
+    ) -> Iterator[str]:
+        """Add a reference to a table that is there; ``at_once`` where it cannot be proven later."""
         yield f"ALTER TABLE {self.quote(have)} ADD {self.references(table, key, schema)}"
 
     def add_check(self, have: str, check: str) -> Iterator[str]:
@@ -134,7 +154,7 @@ class Grammar(ABC):
         """Add a column."""
         return f"ALTER TABLE {self.quote(have)} ADD COLUMN {definition}"
 
-    def add_unique(self, have: str, want: ServerTable, columns: frozenset[str]) -> str:
+    def add_unique(self, have: str, want: ServerTable, columns: frozenset[str], taken: Collection[str] = ()) -> str:
         """Add a unique under the expected name."""
         name = want.unique_names[columns]
         keys = self.names(want, self.ordered(want, columns))
@@ -142,10 +162,36 @@ class Grammar(ABC):
 
     def duplicates(self, have: str, columns: Iterable[str], where: str | None = None) -> str:
         """Write the query for values that are there twice."""
-        names = [self.quote(column) for column in columns]
-        given = " AND ".join([*(f"{name} IS NOT NULL" for name in names), *([f"({where})"] if where else [])])
-        listed = ", ".join(names)
+        return self.doubles(have, [self.quote(column) for column in columns], where)
+
+    def doubles(self, have: str, keys: Sequence[str], where: str | None = None, *, nulls_alike: bool = False) -> str:
+        """Write the query for what the keys of a unique, columns or expressions, have twice; NULLs are no doubles."""
+        given = [] if nulls_alike else [f"{key} IS NOT NULL" for key in keys]
+        condition = " AND ".join([*given, *([f"({where})"] if where else [])])
+        listed = ", ".join(keys)
         return (
-            f"SELECT {listed}, count(*) AS rows_found FROM {self.quote(have)} WHERE {given} "
-            f"GROUP BY {listed} HAVING count(*) > 1"
+            f"SELECT {listed}, count(*) AS rows_found FROM {self.quote(have)} "
+            f"{f'WHERE {condition} ' if condition else ''}GROUP BY {listed} HAVING count(*) > 1"
         )
+
+    def double_index(self, have: str, index: Index) -> str:
+        """Write the same for a unique index, expressions and all."""
+        if isinstance(index, ServerIndex) and index.keys:
+            return self.doubles(have, index.keys, index.where, nulls_alike=index.nulls_alike)
+        return self.duplicates(have, [c.removesuffix(" DESC") for c in index.columns], index.where)
+
+    def add_index(self, have: str, want: ServerTable, index: Index, taken: Collection[str] = ()) -> str:
+        """Make an expected index anew, under a free name where another table's index has its own."""
+        return want.texts[index.name]
+
+    def add_carried(self, part: Carried, taken: Collection[str] = ()) -> tuple[str, ...]:
+        """Make what a table carries, under a free name where it has a name that is taken."""
+        return part.make
+
+    def add_trigger(self, want: ServerTable, name: str, live: Snapshot) -> tuple[str, ...]:
+        """Make an expected trigger, with what it calls where there is none."""
+        return self.make_trigger(want, name)
+
+    def change_trigger(self, want: ServerTable, have: ServerTable, name: str) -> tuple[str, ...]:
+        """Make a live trigger the expected one."""
+        return (self.drop_trigger(have.name, name), *self.make_trigger(want, name))

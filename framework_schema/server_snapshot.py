@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import peewee as pw
 
-from framework_schema.snapshot import Column, ForeignKey, Index, Snapshot, Table
+from framework_schema.snapshot import Carried, Column, ForeignKey, Index, Snapshot, Table
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class ServerTable(Table):
     of columns; only where it is a constraint and no mere index) is called.
     ``inline_checks`` are the CHECKs that belong to a column's definition, which
     MySQL drops with it.
+    ``counts`` are all columns that count, ``definitions`` a key, reference or
+    CHECK as the engine prints it, ``functions`` what each trigger calls, by
+    label and text, ``after`` what is said to a table that is made anew and
+    compared with none.
     """
 
     gains_key_by_index: ClassVar[bool] = False
@@ -39,6 +43,19 @@ class ServerTable(Table):
     """The statement that makes it, where the server prints one and it was asked for."""
     modes: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """The sql_mode of a trigger, where it is not that of the connection."""
+    counts: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    definitions: Mapping[Any, str] = field(default_factory=dict, compare=False, repr=False)
+    functions: Mapping[str, tuple[str, str]] = field(default_factory=dict, compare=False, repr=False)
+    after: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIndex(Index):
+    """An index of a server: ``printed`` is what the engine prints behind its table, ``keys`` each term of it."""
+
+    printed: str = field(default="", compare=False, repr=False)
+    keys: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    nulls_alike: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass
@@ -62,6 +79,11 @@ class Parts:
     texts: dict[str, str] = field(default_factory=dict)
     names: dict[Any, str] = field(default_factory=dict)
     invalid: set[Any] = field(default_factory=set)
+    counts: set[str] = field(default_factory=set)
+    definitions: dict[Any, str] = field(default_factory=dict)
+    functions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    carried: dict[str, Carried] = field(default_factory=dict)
+    after: list[str] = field(default_factory=list)
 
     def table(self, structural: bool) -> ServerTable:
         """Return the finished value."""
@@ -86,6 +108,11 @@ class Parts:
             options=self.options,
             printed=self.printed,
             modes=self.modes,
+            carried=self.carried,
+            counts=frozenset(self.counts),
+            definitions=self.definitions,
+            functions=self.functions,
+            after=tuple(self.after),
         )
 
 

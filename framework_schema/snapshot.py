@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -55,6 +55,18 @@ class Index:
         return self.columns, self.unique, self.where
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Something that has no word here: compared by its ``text``, as the engine prints it.
+
+    ``make`` are the statements that put it there, ``drop`` those that take it away.
+    """
+
+    text: str
+    make: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    drop: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+
 @dataclass(frozen=True)
 class Table:
     """One table and all that belongs to it.
@@ -64,7 +76,9 @@ class Table:
     which index holds one. ``triggers`` hold, by name, what a trigger does,
     without its name. ``sql`` is the text that made the table, where the
     engine keeps it; ``texts`` that of its indexes and triggers by name.
-    ``options`` hold what else a table is, such as its storage engine. What
+    ``options`` hold what else a table is, such as its storage engine,
+    ``carried`` all for which there is no word here, by kind and name
+    (``policy own_rows``). What
     ``is_structural`` covers is read only on request and empty otherwise.
     """
 
@@ -85,6 +99,7 @@ class Table:
     options: Mapping[str, str] = field(default_factory=dict)
     is_structural: bool = False
     unreadable: str | None = None
+    carried: Mapping[str, Carried] = field(default_factory=dict)
     sql: str = field(default="", compare=False, repr=False)
     texts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     unique_names: Mapping[frozenset[str], str] = field(default_factory=dict, compare=False, repr=False)
@@ -104,16 +119,24 @@ class Table:
         yield from sorted(f"check {check}" for check in self.checks)
         yield from sorted({f"trigger {text}" for text in self.triggers.values()})
         yield from sorted(f"option {name} {value}" for name, value in self.options.items())
+        yield from sorted(f"{label} {part.text}" for label, part in self.carried.items())
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All tables of one database, by case-folded name, and the names of its views."""
+    """All tables of one database, by case-folded name, and the names of its views.
+
+    ``objects`` are what stands beside the tables, by kind and name, where the
+    engine has such; ``names`` those that are taken, where tables share them
+    with indexes and views.
+    """
 
     tables: Mapping[str, Table]
     views: frozenset[str] = frozenset()
     view_triggers: frozenset[str] = frozenset()
     """Case-folded names of the triggers on views, which no new trigger can have."""
+    objects: Mapping[str, Carried] = field(default_factory=dict)
+    names: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def is_structural(self) -> bool:
@@ -129,12 +152,13 @@ class Snapshot:
         tables = {
             name: _within(self.tables[name], table) for name, table in expected.tables.items() if name in self.tables
         }
-        return Snapshot(tables)
+        return Snapshot(tables, objects={k: v for k, v in self.objects.items() if k in expected.objects})
 
     @property
     def digest(self) -> str:
         """Hash every fact; equal for two databases of the same schema, whatever their past."""
         lines = [line for name in sorted(self.tables) for line in self.tables[name].facts()]
+        lines += sorted(f"{label} {part.text}" for label, part in self.objects.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -153,4 +177,25 @@ def _within(live: Table, expected: Table) -> Table:
         triggers={n: text for n, text in live.triggers.items() if n in expected.triggers or text in actions},
         checks=frozenset(c for c in live.checks if not any(ddl.mentions(c, name) for name in extra)),
         options={name: value for name, value in live.options.items() if name in expected.options},
+        carried={
+            label: part
+            for label, part in live.carried.items()
+            if label in expected.carried or refuses(label, part, extra)
+        },
     )
+
+
+ADDED = ("constraint", "policy", "rule", "comment", "statistics", "partition")
+"""Kinds of carried parts that are made without touching what is there."""
+
+REFUSING = ("constraint", "identity", "key", "unlogged")
+"""Kinds that the schema does not have and that refuse rows, or lose them in a crash: they are not merely extra."""
+
+
+LISTED = ("constraint", "policy", "rule", "partitions", "row")
+"""Kinds that are named where they are extra."""
+
+
+def refuses(label: str, part: Carried, extra: Iterable[str]) -> bool:
+    """Tell whether a part that is not expected has to go; one that speaks of ``extra`` columns is theirs."""
+    return label.partition(" ")[0] in REFUSING and not any(ddl.mentions(part.text, name) for name in extra)
