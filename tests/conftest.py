@@ -94,7 +94,7 @@ def python():
     return run
 
 
-ON_SERVERS = re.compile(r"tests/(contract/|test_(mysql|pgbouncer|postgres|transfer)\.py)")
+ON_SERVERS = re.compile(r"tests/(contract/|test_(mysql|pgbouncer|postgres|transfer)\w*\.py)")
 
 
 def server_of(nodeid):
