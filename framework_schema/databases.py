@@ -226,11 +226,16 @@ def _uri(path: Path, mode: str) -> str:
 
 
 def _of_url(url: str, create: bool, timeout: float) -> Target:
+    file = file_of(url)
+    return _of_server_url(url, timeout) if file is None else _of_path(Path(file), create, timeout)
+
+
+def file_of(url: str) -> str | None:
+    """Return the path in a SQLite URL, ``:memory:`` if it has none; None for a server's URL."""
     scheme, _, rest = url.partition("://")
-    if scheme.lower().removesuffix("+pool") in ("sqlite", "sqliteext"):
-        place = unquote(rest.partition("?")[0].removeprefix("/"))
-        return _of_path(Path(place or ":memory:"), create, timeout)
-    return _of_server_url(url, timeout)
+    if scheme.lower().removesuffix("+pool") not in ("sqlite", "sqliteext"):
+        return None
+    return unquote(rest.partition("?")[0].removeprefix("/")) or ":memory:"
 
 
 def _of_server_url(url: str, timeout: float) -> Target:

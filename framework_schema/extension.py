@@ -18,8 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ import peewee as pw
 from flask import Flask, Response, current_app
 
 from framework_schema import marks
+from framework_schema.app_database import find_database, make_database, unwrap
 from framework_schema.config import PREFIX, Config, from_mapping
 from framework_schema.databases import hide_password, open_file, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
@@ -52,10 +51,6 @@ logger = logging.getLogger("framework_schema")
 EXTENSION = "framework_schema"
 """Key of an app's ``AppSchema`` in ``app.extensions``."""
 
-CONFIG_KEYS = ("DATABASE", "DATABASE_URL", "DATABASE_URI", "DATABASE_PATH")
-ENVIRONMENT = ("DATABASE_URL", "DATABASE_PATH")
-FLASK_DB = {"playhouse.flask_utils", "flask_peewee.db"}
-"""Modules of the classes that open an app's Peewee database with each request."""
 NOTHING_NEW = "Dashboard tables already exist"
 DAY = 86400
 """Seconds that no wait goes beyond, whatever the settings say; SQLite's and the lock's own limits are above it."""
@@ -164,7 +159,7 @@ class AppSchema:
             return given
         with self._lock:
             if self._own is None:
-                self._own = _make_database(given, self.config.wait)
+                self._own = make_database(given, self.config.wait)
                 if not open_target(self._own).borrowed:
                     self._close_with_context(self._own)
             return self._own
@@ -440,96 +435,6 @@ def _unavailable(seconds: float) -> Response:
         {"Retry-After": str(max(1, math.ceil(min(seconds, DAY))))},
         content_type="text/plain; charset=utf-8",
     )
-
-
-# Which database
-
-
-def find_database(app: Flask, argument: Any = None) -> Any:
-    """Return what the app calls its database: the first of the ways that is taken.
-
-    Raises ``ConfigError``, which lists the ways, when none is.
-    """
-    ways: tuple[Callable[[], Any], ...] = (
-        lambda: argument,
-        partial(app.config.get, f"{PREFIX}DATABASE"),
-        partial(_flask_db, app),
-        *(partial(app.config.get, key) for key in CONFIG_KEYS),
-        *(partial(os.environ.get, key) for key in ENVIRONMENT),
-    )
-    for way in ways:
-        found = way()
-        if callable(found) and not isinstance(found, pw.Database | pw.Proxy):
-            found = found()
-        if found is not None and found != "":
-            return found
-    raise ConfigError(
-        f"the app {app.name!r} does not say which database is its. Nothing was opened. Any of these will do:"
-        " framework_schema.init_app(app, database=...) with a Peewee database, FlaskDB, URL or path;"
-        f" app.config[{PREFIX + 'DATABASE'!r}]; a playhouse.flask_utils.FlaskDB on the app;"
-        f" {', '.join(f'app.config[{key!r}]' for key in CONFIG_KEYS)};"
-        f" the environment's {' or '.join(ENVIRONMENT)}."
-    )
-
-
-def unwrap(found: Any) -> Any:
-    """Return the Database, path, URL or mapping behind a proxy or FlaskDB.
-
-    A proxy is read through its slot: one that asks the current app, as that of
-    our models does, would come back here.
-    """
-    if isinstance(found, pw.Database | str | os.PathLike | Mapping):
-        return found
-    if isinstance(found, pw.Proxy):
-        slot: Any = vars(pw.DatabaseProxy if isinstance(found, pw.DatabaseProxy) else pw.Proxy)["obj"]
-        inner = slot.__get__(found)
-    elif hasattr(found, "database"):
-        inner = found.database
-    else:
-        raise ConfigError(
-            f"a {type(found).__name__} is no database. Nothing was opened."
-            " Give a Peewee database, FlaskDB, URL or path."
-        )
-    if inner is None:
-        raise ConfigError(
-            f"the {type(found).__name__} has no database yet. Nothing was opened."
-            " Initialise it before the app's first request."
-        )
-    return unwrap(inner)
-
-
-def _flask_db(app: Flask) -> Any:
-    """Find a FlaskDB, or flask-peewee's Database, by the method it registers on the app."""
-    owners = (getattr(function, "__self__", None) for function in app.before_request_funcs.get(None, ()))
-    return next((owner for owner in owners if FLASK_DB & {kind.__module__ for kind in type(owner).__mro__}), None)
-
-
-def _make_database(given: Any, wait: float) -> pw.Database:
-    """Make a database for the models from a path, URL, or mapping as FlaskDB takes it.
-
-    ``wait`` is for how many seconds a request's statement waits while another process migrates.
-    """
-    if isinstance(given, Mapping):
-        return _of_mapping(dict(given))
-    target = open_target(given)
-    if target.path is None:
-        return target.database
-    return pw.SqliteDatabase(str(target.path.absolute()), timeout=wait, pragmas={"foreign_keys": 1})
-
-
-def _of_mapping(settings: dict[str, Any]) -> pw.Database:
-    try:
-        name = settings.pop("name")
-        module, _, kind = str(settings.pop("engine")).rpartition(".")
-        made = getattr(import_module(module or "peewee"), kind)(name, **settings)
-    except (KeyError, ImportError, AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"a database as a mapping needs a `name` and an `engine`, such as"
-            f" {{'name': 'data/x.db', 'engine': 'peewee.SqliteDatabase'}} ({type(error).__name__}). Nothing was opened."
-        ) from error
-    if not isinstance(made, pw.Database):
-        raise ConfigError(f"the engine {module}.{kind} is no Peewee database. Nothing was opened.")
-    return made
 
 
 # Which scripts

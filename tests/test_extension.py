@@ -742,7 +742,7 @@ def test_the_first_way_that_is_taken_wins(tmp_path, make_app, monkeypatch):
     app = make_app(init=False)
     monkeypatch.setenv("DATABASE_PATH", at("env-path"))
     monkeypatch.setenv("DATABASE_URL", "sqlite:///" + at("env-url"))
-    settings = ("DATABASE_PATH", "DATABASE_URI", "DATABASE_URL", "DATABASE")
+    settings = ("DATABASE", "DATABASE_PATH", "DATABASE_URI", "DATABASE_URL")
     found = []
 
     def look(argument=None):
