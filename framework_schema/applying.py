@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from framework_schema.order import Order
 from framework_schema.orphans import Violation
 from framework_schema.plan import Plan, is_blocked
 from framework_schema.plan_cache import ALIGN, PREPARE, Recording, key_of
+from framework_schema.refilling import refills
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.rollback import partly
 from framework_schema.sources import APP
@@ -284,11 +285,16 @@ class Applier(Looker):
         expected = self.expected(status.applied, order.strict)
         alignment = Alignment()
         if self.config.align != "off":
+            again = self._open_again(database, found, status.applied, steps, history)
             with self._watched(database, ALIGN):
                 alignment = self.dialect.aligned(database, expected, strict=order.strict, repair=order.repair)
+            for event in alignment.events:
+                history.log(event)
+            if again:
+                done = [*steps]
+                self._run_all(database, found, again, done, before)
+                steps, status = tuple(done), compare(found.known.migrations, history.applied(), found.known.sources)
         self._refuse_orphans(database, "the run", before)
-        for event in alignment.events:
-            history.log(event)
         unread = unreadable(found.known)
         error = _why(steps, unread, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
@@ -309,6 +315,30 @@ class Applier(Looker):
             made = None if self._backup is None else str(self._backup)
             self._recording.end(status.applied, replace(report, backup=made))
         return report
+
+    def _open_again(
+        self,
+        database: pw.Database,
+        found: Found,
+        applied: Sequence[Migration],
+        steps: Sequence[StepResult],
+        history: History,
+    ) -> tuple[Migration, ...]:
+        """Return the data steps whose column or table is about to be made anew, recorded as not done.
+
+        So a run that ends before they are done, where its DDL stands, leaves
+        them to the next one. What such a run did is nothing for a plan.
+        """
+        if not any(migration.fills for migration in applied):
+            return ()
+        now = self.dialect.snapshot(database) if steps else found.live
+        fold = self.dialect.operations(database).fold
+        again = tuple(refills(applied, steps, found.live, now, fold))
+        for refill in again:
+            history.record(refill.migration.key, error=refill.text)
+            history.log(Event("refilled", key=refill.migration.key, detail=refill.text))
+            self._recording = None
+        return tuple(refill.migration for refill in again)
 
     def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
         mark = marks.made(order.level, self._plugins, self.fingerprint, self._state(database))

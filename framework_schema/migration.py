@@ -71,9 +71,9 @@ class Migration:
 
     @cached_property
     def checksum(self) -> str:
-        """Hash the syntax tree, so that a formatter or a comment changes nothing, nor what it says of its order."""
-        does = ast.Module([part for part in self.tree.body if not _sets(part, "depends_on")], self.tree.type_ignores)
-        return hashlib.sha256("\n".join(_shape(does)).encode()).hexdigest()[:32]
+        """Hash the syntax tree, so that a formatter or a comment changes nothing, nor what it says of itself."""
+        does = [part for part in self.tree.body if not (_sets(part, "depends_on") or _sets(part, "fills"))]
+        return hashlib.sha256("\n".join(_shape(ast.Module(does, self.tree.type_ignores))).encode()).hexdigest()[:32]
 
     @cached_property
     def style(self) -> Style:
@@ -125,6 +125,21 @@ class Migration:
     def destructive(self) -> bool:
         """True for a script that says it removes data."""
         return bool(self._setting("destructive", False))
+
+    @cached_property
+    def fills(self) -> tuple[str, ...]:
+        """Return what this script fills with data, as ``Table.column``, or ``Table`` for its first rows.
+
+        Raises ``SourceError`` for anything but a list of names, and for a
+        script that cannot run in the transaction in which it is made anew.
+        """
+        value = self._setting("fills", [])
+        if not isinstance(value, list | tuple) or not all(isinstance(what, str) and what for what in value):
+            raise SourceError(self.key, f"fills is {value!r}", 'Write a list of names: fills = ["Beer.colour"].')
+        if value and not self.atomic:
+            problem = "it fills data and refuses a transaction (atomic = False)"
+            raise SourceError(self.key, problem, "Put what fills it into a script of its own.")
+        return tuple(value)
 
     @cached_property
     def cacheable(self) -> bool:

@@ -292,7 +292,7 @@ def collect(sources: Iterable[Source]) -> Collection:
                 raise SourceError(source.name, "two sources have this name", "Rename one of them.")
             scripts = source.read()
             for migration in scripts.migrations:
-                _ = migration.depends_on, migration.atomic, migration.destructive, migration.cacheable
+                _ = migration.depends_on, migration.atomic, migration.destructive, migration.cacheable, migration.fills
             needs[source.name] = tuple(source.depends_on)
             read[source.name] = Scripts(tuple(scripts.migrations), tuple(scripts.notes), tuple(scripts.misplaced))
         except SourceError as error:

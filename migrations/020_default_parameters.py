@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import peewee as pw
     from peewee_migrate import Migrator
 
+fills = ["SystemParameters"]
+
 depends_on = ["framework/001_entries", "framework/007_settings"]
 
 PARAMETERS = {

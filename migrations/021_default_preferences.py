@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import peewee as pw
     from peewee_migrate import Migrator
 
+fills = ["UserPreferences"]
+
 depends_on = ["framework/007_settings"]
 
 ROWS = [

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import peewee as pw
     from peewee_migrate import Migrator
 
+fills = ["SensorDataRangeFunctions"]
+
 depends_on = ["framework/016_sensor_data"]
 
 ROWS = [

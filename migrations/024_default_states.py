@@ -11,6 +11,8 @@ from framework_schema.rows import insert_missing
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["EntryState"]
+
 depends_on = ["framework/001_entries"]
 
 STATES = [

@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, read_json, undecoded
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["Note.file_paths"]
+
 depends_on = ["framework/003_notes"]
 
 

@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, read_json, undecoded, wr
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["Note.url_bookmarks"]
+
 depends_on = ["framework/003_notes"]
 
 

@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["Entry.entry_type_id"]
+
 depends_on = ["framework/001_entries"]
 
 

@@ -15,6 +15,8 @@ from framework_schema.rows import batches, day_of, has_columns, undecoded
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["EntryStateMilestone.order_position", "EntryStateMilestone.duration_days"]
+
 depends_on = ["framework/013_milestones"]
 
 COLUMNS = ("id", "entry_id", "days_from_start", "order_position", "duration_days", "created_at", "updated_at")

@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["EntryStateMilestone.target_state_name", "EntryStateMilestone.target_state_color"]
+
 depends_on = ["framework/001_entries", "framework/013_milestones"]
 
 

@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns, takes
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["SharedSensorData"]
+
 depends_on = ["framework/001_entries", "framework/016_sensor_data"]
 
 READING = ("sensor_type", "value", "recorded_at", "source_type", "metadata", "created_at")

@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["SensorRegistration.board_type"]
+
 depends_on = ["framework/015_sensors"]
 
 

@@ -11,6 +11,8 @@ from framework_schema.rows import has_columns, takes
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["ScriptLibrary"]
+
 depends_on = ["framework/015_sensors"]
 
 COPIED = ("script_content", "script_version", "script_type", "description")

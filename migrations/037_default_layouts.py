@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, insert_missing, moment, 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["EntryTypeLayout"]
+
 depends_on = ["framework/001_entries", "framework/009_layouts"]
 
 PLACE = ("section_type", "title", "position_x", "position_y", "width", "height")

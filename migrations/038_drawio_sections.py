@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, insert_missing, moment, 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["EntryLayoutSection", "EntryTypeLayout"]
+
 depends_on = ["framework/009_layouts"]
 
 ROW = {

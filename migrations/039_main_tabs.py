@@ -11,6 +11,8 @@ from framework_schema.rows import batches, has_columns, insert_missing, moment, 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
+fills = ["EntryLayoutTab", "EntryTypeLayout"]
+
 depends_on = ["framework/009_layouts"]
 
 ROW = {"tab_id": "main", "tab_label": "Overview", "tab_icon": "fa-home", "display_order": 0, "is_visible": 1}
