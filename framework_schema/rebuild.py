@@ -171,7 +171,8 @@ def _rebuild(
     _prove_objects(database, old.name, before)
     _prove_sequences(database, plan, sequences)
     _prove_compiles(database, old.name, gone, not_working)
-    logger.info("%s: rebuilt table %s, %d rows", _file(database), old.name, rows)
+    level = logging.INFO if rows else logging.DEBUG  # as in a scratch, where scripts are tried out
+    logger.log(level, "%s: rebuilt table %s, %d rows", _file(database), old.name, rows)
     indexes, triggers = (tuple(i.name for i in own if i.type == kind) for kind in ("index", "trigger"))
     return Rebuilt(old.name, rows, indexes, triggers)
 

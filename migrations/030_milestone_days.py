@@ -15,7 +15,8 @@ from framework_schema.rows import batches, day_of, has_columns, undecoded
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
-fills = ["EntryStateMilestone.order_position", "EntryStateMilestone.duration_days"]
+# Not the order alone: without it, a duration of 7 that a user gave cannot be told from the default.
+fills = ["EntryStateMilestone.duration_days"]
 
 depends_on = ["framework/013_milestones"]
 

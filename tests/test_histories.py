@@ -187,6 +187,7 @@ def test_what_the_history_claims_and_the_database_lacks_is_made_again(aligned, t
     path.write_bytes(aligned.read_bytes())
     dropped = mutilate(path, random.Random(seed))
     before, broken = all_rows(path), files.orphans(path)
+    before.pop("schema_migrations", None)  # a data step that runs again has the later time
 
     report = Runner(path).migrate()
     after = files.digest(path)
