@@ -21,6 +21,12 @@ ENTRIES = {entry["id"]: entry for entry in RECORD["databases"]}
 IDS = list(ENTRIES)
 
 ROWS = 30
+LISTS = {"allowed_statuses", "capabilities", "field_options", "filter_specific_states", "options", "specific_states"}
+OBJECTS = {
+    "command_data", "config", "data", "field_mapping", "hardware_info", "layout_config", "metadata",
+    "relationship_filters", "result", "validation_rules", "variables",
+}  # fmt: skip
+"""Columns that the app reads as JSON, and answers with an error where they hold none."""
 LITERAL = re.compile(r"""[-0-9.]+|NULL|TRUE|FALSE|CURRENT_TIMESTAMP|'.*'|".*\"""", re.DOTALL)
 COMMENTS = ["", "", "  -- kept, see notes (e.g. 'a', \"b\")", " /* list, of things */"]
 
@@ -182,8 +188,10 @@ def _value(column, number, table, checks, rng):
         return json.dumps([f"uploads/{number}.jpg"])
     if name == "urls":
         docs = {"url": f"https://docs.example.org/{number}", "friendly_name": "Docs"}
-        return json.dumps([f"https://example.org/{number}", docs]) if number % 3 else "not json"
-    if name in ("config", "layout_config", "metadata"):
+        return json.dumps([f"https://example.org/{number}", docs])
+    if name in LISTS:
+        return json.dumps([f"{name} {number}", "ü, 'q'"])
+    if name in OBJECTS:
         return json.dumps({"n": number})
     return f"{table}.{name} {number} — “ü” 'q' \"d\" , ;"
 
