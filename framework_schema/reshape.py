@@ -9,6 +9,7 @@ columns, and the rules that speak of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection as AnyOf
 from dataclasses import dataclass, field
 
 import peewee as pw
@@ -78,7 +79,7 @@ def reshaping_of(database: pw.SqliteDatabase, name: str, drift: Drift, expected:
             obstacle = _without_key(database, want, have, difference)
             if obstacle is not None:
                 return Reshaping(have.name, (), None, frozenset(), (obstacle,))
-    return _of_table(database, want, have, differences, live)
+    return _of_table(database, want, have, differences, live, expected.tables.keys())
 
 
 def _without_key(database: pw.SqliteDatabase, want: Table, have: Table, difference: Difference) -> Left | None:
@@ -118,7 +119,12 @@ def _numbered(want: Table, have: Table) -> dict[str, str]:
 
 
 def _of_table(
-    database: pw.SqliteDatabase, want: Table, have: Table, differences: list[Difference], live: Snapshot
+    database: pw.SqliteDatabase,
+    want: Table,
+    have: Table,
+    differences: list[Difference],
+    live: Snapshot,
+    ours: AnyOf[str],
 ) -> Reshaping:
     left: list[Left] = []
     new_sql = ddl.rename_table(want.sql, have.name) if want.name != have.name else want.sql
@@ -133,9 +139,10 @@ def _of_table(
         parts = [quote(name) for name in ordered(want, unique)]
         if is_inline and unique <= have.columns.keys() and _count(database, have, repeated(have, parts)):
             new_sql = ddl.without_unique(new_sql, unique)
-    new_sql = _with_extras(new_sql, want, have)
+    new_sql = _with_extras(new_sql, want, have, ours)
     inline = any(d.kind in ("unique", "index") and _index_of(have, d) not in have.texts for d in differences)
-    same = not inline and not _differs(new_sql, want, have)
+    loses_key = any(d.kind == "foreign key" and d.expected == "no such rule" for d in differences)
+    same = not inline and not loses_key and not _differs(new_sql, want, have)
     return Reshaping(
         have.name,
         tuple(dict.fromkeys(_drops(want, have, differences))),
@@ -215,17 +222,24 @@ def orphan(key: ForeignKey, live: Snapshot) -> str:
     return f"{given} AND NOT EXISTS (SELECT 1 FROM {quote(parent.name)} AS parent WHERE {match})"
 
 
-def _with_extras(sql: str, want: Table, have: Table) -> str:
+def _with_extras(sql: str, want: Table, have: Table, ours: AnyOf[str]) -> str:
     """Add the columns that only the live table has, and the rules that speak of them.
 
     A NOT NULL without a default would stop every insert of the framework's, so
-    it goes; so does a key of the old table that the expected one has elsewhere.
+    it goes; so do a key of the old table that the expected one has elsewhere,
+    and a foreign key to one of ``ours``, which would have a say when that loses a row.
     """
     parsed = ddl.parse_table(have.sql)
     extra = [column for column in parsed.columns if fold(column.name) not in want.columns]
     names = [column.name for column in extra]
-    rules = [c.text for c in parsed.constraints if c.kind != "primary key" and _speaks_of(c, names)]
-    return ddl.extended(sql, map(_as_extra, extra), rules)
+    kept = [c for c in parsed.constraints if c.kind != "primary key" and _speaks_of(c, names)]
+    rules = [c.text for c in kept if c.foreign_key is None or fold(c.foreign_key.table) not in ours]
+    return ddl.extended(sql, [_as_extra(_unbound(column, ours)) for column in extra], rules)
+
+
+def _unbound(column: ddl.ColumnDef, ours: AnyOf[str]) -> ddl.ColumnDef:
+    is_bound = any(fold(key.table) in ours for key in column.foreign_keys)
+    return ddl.parse_column(ddl.with_references(column.text, None)) if is_bound else column
 
 
 def _as_extra(column: ddl.ColumnDef) -> str:

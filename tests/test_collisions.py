@@ -46,16 +46,16 @@ def test_what_stands_where_an_applied_table_was_is_named_and_all_else_is_mended(
 
 
 TAKEN = {
-    "an index of another table": "CREATE INDEX dashboard_name ON mine (a);"
-    "CREATE INDEX IDX_widget_dashboard ON mine (a)",
-    "a table": "CREATE TABLE dashboard_name (a); CREATE TABLE idx_widget_dashboard (a)",
-    "a view": "CREATE VIEW dashboard_name AS SELECT 1 AS a; CREATE VIEW idx_widget_dashboard AS SELECT 1 AS a",
+    "an index of another table": "CREATE INDEX {} ON mine (a)",
+    "a table": "CREATE TABLE {} (a)",
+    "a view": "CREATE VIEW {} AS SELECT 1 AS a",
 }
 
 
 @pytest.mark.parametrize("statement", TAKEN.values(), ids=TAKEN)
 def test_an_index_whose_name_is_taken_gets_a_free_one(path, statement):
-    files.run(path, f"CREATE TABLE mine (a); {statement}")
+    names = ("dashboard_name", "IDX_widget_dashboard")
+    files.run(path, f"CREATE TABLE mine (a); {'; '.join(map(statement.format, names))}")
 
     report = Runner(path).migrate()
 

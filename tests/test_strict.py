@@ -166,6 +166,20 @@ def test_what_only_the_database_has_survives_a_rebuild(wanted, path):
         files.run(path, "INSERT INTO thing (name, size, extra) VALUES ('b', 2, '2')")
 
 
+def test_a_foreign_key_of_an_extra_column_to_a_table_of_the_schema_goes_and_its_values_stay(wanted, path):
+    form = WANTED.replace("name TEXT NOT NULL", "name TEXT NOT NULL, up INTEGER REFERENCES parent (id), own INTEGER")
+    form = form.replace("UNIQUE (name", "FOREIGN KEY (own) REFERENCES mine (id), UNIQUE (name")
+    files.run(path, f"{PARENT}; CREATE TABLE mine (id INTEGER PRIMARY KEY); {form}")
+    files.run(path, "INSERT INTO parent VALUES (4, 'p'); INSERT INTO thing (name, up) VALUES ('a', 4)")
+
+    wanted().migrate(strict=True)
+
+    keys = files.query(path, "SELECT \"from\" FROM pragma_foreign_key_list('thing') ORDER BY 1")
+    assert keys == [("own",), ("parent_id",)]
+    assert files.query(path, "SELECT name, up FROM thing") == [("a", 4)]
+    assert not wanted().drift(strict=True)
+
+
 FORBIDDEN = {
     "NULL under NOT NULL": ("name TEXT NOT NULL", "name TEXT", "(1, NULL, 5, 1), (2, 'b', 5, 1)", "null", 1),
     "a row against a CHECK": ("CHECK (size > 0)", "", "(1, 'a', 0, 1), (2, 'b', -1, 1), (3, 'c', 1, 1)", "check", 2),
