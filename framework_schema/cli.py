@@ -207,6 +207,20 @@ def restore(options: Options, file: str, target: str, yes: bool) -> int:
         return upkeep.restore(options, runner, file, yes=yes)
 
 
+@main.command("restore-rows")
+@click.argument("target")
+@common
+def restore_rows(options: Options, target: str) -> int:
+    """Bring rows back that --repair set aside and that fit by now.
+
+    To make them fit, change them in TABLE_set_aside, where they are kept.
+    """
+    from framework_schema import upkeep
+
+    with _runner(options, target) as runner:
+        return upkeep.restore_rows(options, runner)
+
+
 @main.command()
 @click.argument("source")
 @click.argument("target")
@@ -299,6 +313,16 @@ def app_backup(options: Options, into: str | None) -> int:
 
     with _app_runner(_overrides(options)) as runner:
         return upkeep.back_up(options, runner, into)
+
+
+@schema.command("restore-rows")
+@common
+def app_restore_rows(options: Options) -> int:
+    """Bring rows back that --repair set aside and that fit by now."""
+    from framework_schema import upkeep
+
+    with _app_runner(_overrides(options)) as runner:
+        return upkeep.restore_rows(options, runner)
 
 
 @schema.command("restore")

@@ -21,7 +21,7 @@ from framework_schema.errors import ConfigError, PlanRefused
 if TYPE_CHECKING:
     from framework_schema.alignment import Alignment
     from framework_schema.drift import Drift
-    from framework_schema.left import Left
+    from framework_schema.left import Kept, Left
     from framework_schema.operations import Operations
     from framework_schema.orphans import Violation
     from framework_schema.snapshot import Snapshot
@@ -130,6 +130,14 @@ class Dialect(ABC):
         That is of what is missing, with ``strict`` of all that differs.
         """
         return ()
+
+    def kept_rows(self, database: pw.Database) -> list[Kept]:
+        """Return what is set aside in a database; reads only."""
+        return []
+
+    def restore_rows(self, database: pw.Database) -> tuple[list[str], list[Kept]]:
+        """Bring rows back that fit by now; return what was done and what stays set aside."""
+        return [], []
 
     @abstractmethod
     def scratch(self, database: pw.Database) -> Scratch:

@@ -126,6 +126,7 @@ def _inside(runner: Runner) -> Iterator[Finding]:
             return
         found = runner.read(database, structural=True)
         yield from _orphans(runner, database, found)
+        yield from _set_aside(runner, database)
         yield from _leftovers(runner, found)
         yield from _history(runner, found)
         yield from _schema(runner, database, found)
@@ -164,6 +165,12 @@ def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Fi
         there = f"{'a row of' if is_there else 'a table'} {violation.parent} that is not there"
         remedy = mend if is_there and fold(violation.table) in known else own
         yield Finding(ERROR, f"{rows} rows refer by {columns} to {there}: {query}", violation.table, remedy)
+
+
+def _set_aside(runner: Runner, database: pw.Database) -> Iterator[Finding]:
+    for kept in runner.dialect.kept_rows(database):
+        remedy = f"Change them there until they fit, then {_command(runner, 'restore-rows')}"
+        yield Finding(INFO, kept.text, kept.table, remedy)
 
 
 def _leftovers(runner: Runner, found: Found) -> Iterator[Finding]:

@@ -59,3 +59,19 @@ class Left:
         """Return it for ``--json``."""
         names = ("table", "what", "rows", "query", "kind", "name", "reason")
         return {name: getattr(self, name) for name in names} | {"text": self.text, "repair": self.can_be_set_aside}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows of one table that were set aside for one reason, and the table that holds them."""
+
+    table: str
+    place: str
+    reason: str
+    rows: int
+
+    @property
+    def text(self) -> str:
+        """Say it in a sentence without a full stop."""
+        rows = "1 row of" if self.rows == 1 else f"{self.rows} rows of"
+        return f"{rows} {self.table} set aside in {self.place}: {self.reason}"

@@ -12,6 +12,7 @@ import peewee as pw
 from framework_schema.backup import make, restore
 from framework_schema.errors import MigrationFailed
 from framework_schema.history import Event
+from framework_schema.left import Kept
 from framework_schema.looking import since
 from framework_schema.order import Order
 from framework_schema.report import Report, State
@@ -120,6 +121,26 @@ class Runner(Shortcuts, Undoer):
 
         kept = restore(self.target, file, self.config, record)
         return replace(self.status(), backup=None if kept is None else str(kept))
+
+    def restore_rows(self) -> tuple[tuple[str, ...], tuple[Kept, ...]]:
+        """Bring back the rows that ``--repair`` set aside and that fit by now, all or nothing of each.
+
+        Returns what was done, a sentence a table, and what stays set aside. To
+        make a row fit, change it where it is kept. Raises ``DatabaseError``;
+        then nothing was changed.
+        """
+        with self.looking() as database:
+            if not self.dialect.kept_rows(database):
+                return (), ()
+            self._require_writing()
+            with self.dialect.exclusive(database, self.target.name):
+                history = self._history(database)
+                history.exists(self.target.name)
+                done, kept = self.dialect.restore_rows(database)
+                history.ensure_tables()
+                for what in done:
+                    history.log(Event("restored", detail=what))
+        return tuple(done), tuple(kept)
 
     def _ended(self, report: Report, started: float) -> Report:
         made = None if self._backup is None else str(self._backup)

@@ -20,6 +20,7 @@ import peewee as pw
 from framework_schema import ddl
 from framework_schema.align import child_identity, has_integer_key, has_no_rowid, is_refusal, row_identity
 from framework_schema.ddl import fold, quote
+from framework_schema.left import Kept
 from framework_schema.reshape import orphan
 from framework_schema.snapshot import ForeignKey, Snapshot, Table
 from framework_schema.sqlite_snapshot import of_database
@@ -27,16 +28,6 @@ from framework_schema.sqlite_snapshot import of_database
 SUFFIX = "_set_aside"
 REASON, TIME, ROWID, CLEARED = "set_aside_reason", "set_aside_at", "set_aside_rowid", "set_aside_cleared"
 OWN = (REASON, TIME, ROWID, CLEARED)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Rows of one table that were set aside for one reason."""
-
-    table: str
-    place: str
-    reason: str
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from framework_schema.alignment import Alignment, aligned, left_of
 from framework_schema.dialects import POLL, Dialect, Scratch, memory, refuse_open_transaction
 from framework_schema.drift import Drift
 from framework_schema.errors import CommitRefused, Locked, RowsTouched, SchemaError, TransactionLost, Unreadable
-from framework_schema.left import Left
+from framework_schema.left import Kept, Left
 from framework_schema.operations import Operations, SqliteOperations
 from framework_schema.orphans import Violation, violations
+from framework_schema.set_aside import kept_rows, restore_rows
 from framework_schema.side_lock import SideLock
 from framework_schema.snapshot import Snapshot
 from framework_schema.sqlite_snapshot import of_database
@@ -175,6 +176,14 @@ class SqliteDialect(Dialect):
     ) -> tuple[Left, ...]:
         """Count the rows, look for the names."""
         return left_of(_sqlite(database), drift, expected, live, strict=strict)
+
+    def kept_rows(self, database: pw.Database) -> list[Kept]:
+        """Count the rows in the tables that alignment made for them."""
+        return kept_rows(_sqlite(database))
+
+    def restore_rows(self, database: pw.Database) -> tuple[list[str], list[Kept]]:
+        """Insert them one by one, each in a savepoint."""
+        return restore_rows(_sqlite(database))
 
     def scratch(self, database: pw.Database) -> Scratch:
         """Return a database in memory."""

@@ -77,6 +77,19 @@ def back_up(options: Options, runner: Runner, into: str | None) -> int:
     return OK
 
 
+def restore_rows(options: Options, runner: Runner) -> int:
+    """Bring rows back and tell which stay set aside, and why."""
+    done, kept = runner.restore_rows()
+    if options.as_json:
+        rows = [{"table": k.table, "kept_in": k.place, "reason": k.reason, "rows": k.rows} for k in kept]
+        found = {"version": 1, "command": "restore-rows", "restored": list(done), "set_aside": rows}
+        console.show_json(options.screen, found)
+    else:
+        for line in (*done, *(item.text for item in kept)) or ("no rows are set aside",):
+            options.screen.say(printable(line))
+    return NOT_AS_WANTED if kept else OK
+
+
 def restore(options: Options, runner: Runner, file: str, *, yes: bool) -> int:
     """Show the backup beside what it would replace, ask, and put it in place."""
     from framework_schema.backup import refuse_backup_as_target
