@@ -65,7 +65,7 @@ class Names:
             ddl.fold(table.name): f"the {VIRTUAL if table.is_virtual else 'table'} {table.name}" for table in tables
         }
         for table in tables:
-            names = [*table.unique_names.values(), *(index.name for index in table.indexes.values())]
+            names = [name for name, text in table.texts.items() if not ddl.is_trigger(text)]
             self._objects |= {ddl.fold(n): f"the index {n} of the table {table.name}" for n in names}
         self._triggers = {name for table in tables for name in table.triggers} | live.view_triggers
 
@@ -220,12 +220,13 @@ def is_constant(default: str) -> bool:
 
 def _unique(want: Table, have: Table, difference: Difference, names: Names) -> Change:
     """Make a unique index, also for a primary key: an INSERT OR REPLACE heeds that as well as the key itself."""
-    columns = [want.columns[name].name for name in ordered(want, difference.name.split(", "))]
-    parts = [ddl.quote(column) for column in columns]
-    index = want.unique_names.get(frozenset(map(ddl.fold, columns)), "")
-    written = f"({', '.join(parts)})"
-    title = ddl.unique_title(want.name, columns)
-    text = want.texts.get(index) or f"CREATE UNIQUE INDEX {ddl.quote(title)} ON {ddl.quote(want.name)} {written}"
+    labels = difference.name.split(", ")
+    parts = collated_parts(want, have, labels)
+    index = want.unique_names.get(frozenset(labels), "")
+    text = want.texts.get(index)
+    if text is None or "COLLATE" in " ".join(parts):
+        title = ddl.quote(index if text else ddl.unique_title(want.name, labels))
+        text = f"CREATE UNIQUE INDEX {title} ON {ddl.quote(want.name)} ({', '.join(parts)})"
     return Change(
         have.name,
         f"unique {have.name}({difference.name})",
@@ -237,18 +238,24 @@ def _unique(want: Table, have: Table, difference: Difference, names: Names) -> C
     )
 
 
+def collated_parts(want: Table, have: Table, labels: Iterable[str]) -> list[str]:
+    """Write the columns of a unique with the collation each is to be compared by, where the live one may be another."""
+    collations = {column: collation for column, _, collation in (label.partition(" COLLATE ") for label in labels)}
+    other = "BINARY" if "collate" in have.sql.lower() else ""
+    found = [(want.columns[name].name, collations[name] or other) for name in ordered(want, collations)]
+    return [ddl.quote(name) + (f" COLLATE {collation}" if collation else "") for name, collation in found]
+
+
 def ordered(want: Table, columns: Iterable[str]) -> list[str]:
     """Return columns in the order the table has them, but those of its key in key order."""
     wanted = frozenset(columns)
-    return [name for name in want.primary_key if name in wanted] or [name for name in want.columns if name in wanted]
+    names = want.primary_key if wanted == frozenset(want.primary_key) else want.columns
+    return [name for name in names if name in wanted]
 
 
 def _index(want: Table, have: Table, name: str, names: Names) -> Change:
     index = want.indexes[ddl.fold(name)]
-    text = want.texts.get(index.name)
-    if text is None:  # a UNIQUE of the table's own statement, with a collation that is not the column's
-        parts = [_quoted_label(want, label) for label in index.columns]
-        text = f"CREATE UNIQUE INDEX {ddl.quote(index.name)} ON {ddl.quote(want.name)} ({', '.join(parts)})"
+    text = want.texts[index.name]
     change = Change(have.name, f"index {index.name}", (names.take(text),), "index", index.name)
     if not index.unique:
         return change
@@ -259,11 +266,6 @@ def _index(want: Table, have: Table, name: str, names: Names) -> Change:
         condition=repeated(have, parts, definition.where),
         query=duplicates(have.name, parts, definition.where),
     )
-
-
-def _quoted_label(want: Table, label: str) -> str:
-    column, _, rest = label.partition(" ")
-    return " ".join([ddl.quote(want.columns[column].name), rest]) if column in want.columns else label
 
 
 def _part(column: ddl.IndexColumn) -> str:

@@ -298,6 +298,8 @@ class Applier(Looker):
         unread = unreadable(found.known)
         error = _why(steps, unread, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
+        if not did:
+            self.dialect.discard(database)
         is_proven = status.is_current and not error and not alignment.left
         if did and is_proven:
             self._leave_mark(database, order, status.at)

@@ -122,6 +122,10 @@ class Dialect(ABC):
     def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
         """Make what is missing; with ``strict`` change what differs; with ``repair`` mend rows first."""
 
+    def discard(self, database: pw.Database) -> None:
+        """Undo what the open transaction tried in vain, so that it ends without a trace; it stays open."""
+        return
+
     def left(
         self, database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, strict: bool = False
     ) -> tuple[Left, ...]:

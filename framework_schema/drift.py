@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framework_schema.ddl import fold, mentions
-from framework_schema.snapshot import ADDED, LISTED, Column, Index, Snapshot, Table, refuses
+from framework_schema.snapshot import ADDED, LISTED, Column, Index, Snapshot, Table, columns_of, refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _of_table(expected: Table, live: Table, ours: AnyOf[str]) -> Iterator[Differ
     for name in live.columns.keys() - expected.columns.keys():
         yield Difference(table, "column", live.columns[name].name, extra=True)
     for unique in sorted(expected.uniques - live.uniques, key=sorted):
-        if unique != frozenset(live.primary_key):
+        if columns_of(unique) != frozenset(live.primary_key):
             yield Difference(table, "unique", _list(unique), additive=True)
     if expected.gains_key_by_index and _lacks_key(expected, live):
         yield Difference(table, "key", _list(expected.primary_key), additive=True)
@@ -162,7 +162,7 @@ def _of_table(expected: Table, live: Table, ours: AnyOf[str]) -> Iterator[Differ
 def _lacks_key(expected: Table, live: Table) -> bool:
     """Tell whether two rows may share what is to be the primary key."""
     key = expected.primary_key
-    return bool(key) and key != live.primary_key and frozenset(key) not in live.uniques
+    return bool(key) and key != live.primary_key and frozenset(key) not in map(columns_of, live.uniques)
 
 
 def _indexes(expected: Table, live: Table) -> Iterator[Difference]:
@@ -243,8 +243,8 @@ def _structure(expected: Table, live: Table, ours: AnyOf[str]) -> Iterator[Diffe
             yield Difference(table, "option", name, value, live.options.get(name) or "none")
     known = frozenset(expected.columns)
     for unique in sorted(live.uniques - expected.uniques, key=sorted):
-        if unique != frozenset(expected.primary_key):
-            yield _unknown(table, "unique", _list(unique), "there", extra=not unique <= known)
+        if columns_of(unique) != frozenset(expected.primary_key):
+            yield _unknown(table, "unique", _list(unique), "there", extra=not columns_of(unique) <= known)
     for key in sorted(expected.foreign_keys - live.foreign_keys, key=repr):
         yield Difference(
             table, "foreign key", _list(key.columns), f"{key.table} on delete {key.on_delete}", "not there"

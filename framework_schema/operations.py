@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import inf
 from typing import Any
@@ -27,7 +27,7 @@ from framework_schema.drift import find_drift
 from framework_schema.errors import NameTaken
 from framework_schema.model_statements import Statements, creates_usually, creating, noted
 from framework_schema.rebuild import broken, rebuild_table
-from framework_schema.snapshot import Snapshot, Table
+from framework_schema.snapshot import Snapshot, Table, columns_of
 from framework_schema.sqlite_snapshot import of_database
 
 
@@ -300,11 +300,8 @@ class SqliteOperations(Operations):
         if ddl.fold(column) not in live.columns:
             self.note(f"no column {table}.{column}", there=True)
             return
-        if user := next(users_of(self.database, live, column), None):
-            raise ValueError(_is_needed(live, column, user))
-        for name, sql in live.texts.items():
-            if is_index(sql) and is_index_of(sql, column):
-                self.database.execute_sql(f"DROP INDEX {ddl.quote(name)}")
+from framework_schema.rebuild import broken, rebuild_table
+from framework_schema.snapshot import Snapshot, Table, columns_of
         definition = ddl.parse_table(live.sql)
         inline = definition.column(column)
         in_foreign_key = any(ddl.fold(column) in map(ddl.fold, key.columns) for key in definition.foreign_keys)
@@ -356,7 +353,7 @@ class SqliteOperations(Operations):
         folded = tuple(map(ddl.fold, columns))
         known = live.indexes.get(ddl.fold(name))
         same = known is not None and known.columns == folded and known.unique == unique
-        if same or (unique and frozenset(folded) in live.uniques):
+        if same or (unique and _unique_on(live, folded)):
             self.note(f"index {name}", there=True)
             return
         index = pw.Index(name, pw.Table(table), [pw.Entity(column) for column in columns], unique=unique, **params)
@@ -378,7 +375,7 @@ class SqliteOperations(Operations):
         """Drop a unique, whichever way it was written."""
         live = self._require(table)
         wanted = frozenset(map(ddl.fold, columns))
-        name = live.unique_names.get(wanted)
+        name = _unique_on(live, wanted)
         if name is None:
             self.note(f"no unique on {table}({', '.join(columns)})", there=True)
         elif name in live.texts:
@@ -494,6 +491,12 @@ class NoOperations(Operations):
 
     create_table = drop_table = rename_table = add_column = change_column = drop_column = rename_column = _nothing
     add_index = drop_index = drop_unique = set_null = set_default = add_constraint = drop_constraint = _nothing
+
+
+def _unique_on(table: Table, columns: Iterable[str]) -> str | None:
+    """Return the index of the unique over these columns, whatever they are compared by."""
+    wanted = frozenset(columns)
+    return next((name for unique, name in table.unique_names.items() if columns_of(unique) == wanted), None)
 
 
 def _as_created(model: type[pw.Model]) -> Snapshot:

@@ -58,7 +58,7 @@ def _mend(
 
 def _preferring(item: Left, have: Table, expected: Snapshot, live: Snapshot) -> str:
     """Return the condition for the rows that go: of equal ones those that nobody refers to go first."""
-    if item.kind not in ("unique", "key", "index", "primary key", "collation"):
+    if item.kind not in ("unique", "key", "index", "primary key"):
         return item.condition
     referred = [
         f"EXISTS (SELECT 1 FROM {quote(r.table.name)} AS other WHERE {r.matches('other', 'alike', have)})"

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import peewee as pw
 
 from framework_schema import ddl
-from framework_schema.align import has_integer_key, has_no_rowid, ordered, repeated, row_identity
+from framework_schema.align import collated_parts, has_integer_key, has_no_rowid, repeated, row_identity
 from framework_schema.conversion import lossy_rows
 from framework_schema.ddl import fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
 from framework_schema.left import Left
-from framework_schema.snapshot import ForeignKey, Snapshot, Table
+from framework_schema.snapshot import ForeignKey, Snapshot, Table, columns_of
 from framework_schema.sqlite_snapshot import of_database
 
 Edit = Callable[[str], str]
@@ -136,9 +136,10 @@ def _of_table(
             converts -= {difference.name} if difference.kind == "type" else set()
     for unique in want.uniques - have.uniques:
         is_inline = want.unique_names[unique] not in want.texts
-        parts = [quote(name) for name in ordered(want, unique)]
-        if is_inline and unique <= have.columns.keys() and _count(database, have, repeated(have, parts)):
-            new_sql = ddl.without_unique(new_sql, unique)
+        is_there = columns_of(unique) <= have.columns.keys()
+        parts = collated_parts(want, have, unique)
+        if is_inline and is_there and _count(database, have, repeated(have, parts)):
+            new_sql = ddl.without_unique(new_sql, columns_of(unique))
     new_sql = _with_extras(new_sql, want, have, ours)
     inline = any(d.kind in ("unique", "index") and _index_of(have, d) not in have.texts for d in differences)
     loses_key = any(d.kind == "foreign key" and d.expected == "no such rule" for d in differences)
@@ -190,19 +191,6 @@ def _rules(want: Table, have: Table, difference: Difference, live: Snapshot) -> 
             condition = orphan(key, live)
             query = f"SELECT child.* FROM {table} AS child WHERE {condition}"
             yield Obstacle(difference, condition, query, lambda sql: _without_reference(sql, key))
-    elif difference.kind == "collation":
-        yield from _collated(want, have, difference)
-
-
-def _collated(want: Table, have: Table, difference: Difference) -> Iterator[Obstacle]:
-    """Yield each unique under which more values are equal by the expected collation."""
-    column = fold(difference.name)
-    for unique in want.uniques:
-        if column in unique and unique <= have.columns.keys():
-            parts = [f"{quote(n)} COLLATE {want.columns[n].collation or 'BINARY'}" for n in ordered(want, unique)]
-            condition = repeated(have, parts)
-            query = f"SELECT * FROM {quote(have.name)} AS child WHERE {condition}"
-            yield Obstacle(difference, condition, query, lambda sql: _with_collation_of(have, sql, difference.name))
 
 
 def orphans(table: str, key: ForeignKey, live: Snapshot) -> str:
@@ -283,9 +271,9 @@ def _drops(want: Table, have: Table, differences: list[Difference]) -> Iterator[
             if index in have.texts:
                 yield "index", index
         elif difference.kind == "primary key":
-            stood_in = have.unique_names.get(frozenset(want.primary_key))
-            if stood_in in have.texts:
-                yield "index", str(stood_in)
+            for unique, name in have.unique_names.items():
+                if columns_of(unique) == frozenset(want.primary_key) and name in have.texts:
+                    yield "index", name
 
 
 def _index_of(have: Table, difference: Difference) -> str:
@@ -305,10 +293,6 @@ def _edit_column(sql: str, name: str, edit: Edit) -> str:
 
 def _with_type_of(have: Table, sql: str, name: str) -> str:
     return _edit_column(sql, name, lambda text: ddl.with_type(text, have.columns[fold(name)].type))
-
-
-def _with_collation_of(have: Table, sql: str, name: str) -> str:
-    return _edit_column(sql, name, lambda text: ddl.with_collation(text, have.columns[fold(name)].collation))
 
 
 def _without_check(sql: str, check: str) -> str:

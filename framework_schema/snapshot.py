@@ -40,8 +40,7 @@ class Index:
     """A named index that is more than a plain unique one.
 
     ``columns`` hold the column, or the canonical text of an expression, with
-    ``DESC`` and ``COLLATE`` behind it where it has them; a collation that is
-    the column's own is not said again.
+    ``DESC`` and ``COLLATE`` behind it where it has them.
     """
 
     name: str
@@ -72,14 +71,14 @@ class Table:
     """One table and all that belongs to it.
 
     ``uniques`` are the sets of columns no two rows may share, whether written
-    inline, as a constraint of the table or as an index; ``unique_names`` tells
-    which index holds one. ``triggers`` hold, by name, what a trigger does,
-    without its name. ``sql`` is the text that made the table, where the
-    engine keeps it; ``texts`` that of its indexes and triggers by name.
-    ``options`` hold what else a table is, such as its storage engine,
-    ``carried`` all for which there is no word here, by kind and name
-    (``policy own_rows``). What
-    ``is_structural`` covers is read only on request and empty otherwise.
+    inline, as a constraint of the table or as an index, with ``COLLATE`` behind
+    those that are not compared byte for byte; ``unique_names`` tells which index
+    holds one. ``triggers`` hold, by name, what a trigger does, without its name.
+    ``sql`` is the text that made the table, where the engine keeps it; ``texts``
+    that of its indexes and triggers by name. ``options`` hold what else a table
+    is, such as its storage engine, ``carried`` all for which there is no word
+    here, by kind and name (``policy own_rows``). What ``is_structural`` covers
+    is read only on request and empty otherwise.
     """
 
     gains_key_by_index: ClassVar[bool] = True
@@ -162,6 +161,11 @@ class Snapshot:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
+def columns_of(unique: Iterable[str]) -> frozenset[str]:
+    """Return the columns of a unique, without the collations by which they are compared."""
+    return frozenset(label.partition(" COLLATE ")[0] for label in unique)
+
+
 def _within(live: Table, expected: Table) -> Table:
     extra = live.columns.keys() - expected.columns.keys()
     known = expected.columns.keys()
@@ -171,7 +175,9 @@ def _within(live: Table, expected: Table) -> Table:
         live,
         name=expected.name,
         columns={name: column for name, column in live.columns.items() if name in known},
-        uniques=frozenset(u for u in live.uniques if u <= known and u != frozenset(live.primary_key)),
+        uniques=frozenset(
+            u for u in live.uniques if columns_of(u) <= known and columns_of(u) != frozenset(live.primary_key)
+        ),
         foreign_keys=frozenset(key for key in live.foreign_keys if known >= set(key.columns)),
         indexes={n: index for n, index in live.indexes.items() if n in expected.indexes or index.shape in shapes},
         triggers={n: text for n, text in live.triggers.items() if n in expected.triggers or text in actions},

@@ -171,6 +171,11 @@ class SqliteDialect(Dialect):
         """Add, rebuild, repair."""
         return aligned(_sqlite(database), expected, strict=strict, repair=repair)
 
+    def discard(self, database: pw.Database) -> None:
+        """Begin anew: pages that a savepoint gave back would be written all the same."""
+        database.execute_sql("ROLLBACK")
+        database.execute_sql("BEGIN IMMEDIATE")
+
     def left(
         self, database: pw.Database, drift: Drift, expected: Snapshot, live: Snapshot, *, strict: bool = False
     ) -> tuple[Left, ...]:

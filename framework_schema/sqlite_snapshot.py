@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -148,37 +148,23 @@ class _Reader:
         found: dict[str, tuple[dict[frozenset[str], str], dict[str, Index]]] = defaultdict(lambda: ({}, {}))
         for (table, name), columns in parts.items():
             unique, origin, partial = columns[0][:3]
-            own = self._collations(table)
-            plain = all(column is not None and own(column) == collation.upper() for *_, column, _, collation in columns)
+            plain = all(column is not None for *_, column, _, _ in columns)
             if origin == "pk":
                 continue
             if unique and plain and not partial:
-                found[table][0][frozenset(ddl.fold(column) for *_, column, _, _ in columns)] = name
+                found[table][0][frozenset(_collated(column, collation) for *_, column, _, collation in columns)] = name
                 continue
             expressions = any(column is None for *_, column, _, _ in columns)
             text = _statement(self.texts.get(table, ()), "index", name)
             parsed = ddl.parse_index(text) if text and (partial or expressions) else None
             labels = []
             for place, (*_, column, descending, collation) in enumerate(columns):
-                label = (
-                    ddl.fold(column) if column is not None else (parsed.columns[place].expression if parsed else "?")
-                )
-                is_own = column is None or own(column) == collation.upper()
-                label += "" if is_own else f" COLLATE {collation.upper()}"
+                expression = parsed.columns[place].expression if parsed else "?"
+                label = _collated(column, collation) if column is not None else expression
                 labels.append(label + (" DESC" if descending else ""))
             where = parsed.where if parsed and partial else None
-            title = name if text else ddl.unique_title(table, labels)
-            found[table][1][ddl.fold(title)] = Index(title, tuple(labels), bool(unique), where)
+            found[table][1][ddl.fold(name)] = Index(name, tuple(labels), bool(unique), where)
         return found
-
-    def _collations(self, table: str) -> Callable[[str], str]:
-        """Return the function that tells a column's own collation, which an index of it has unless it names another."""
-        sql = _statement(self.texts.get(table, ()), "table", table)
-        own: dict[str, str] = {}
-        if "collate" in sql.lower():
-            with suppress(ddl.DDLError):
-                own = {ddl.fold(c.name): (c.collation or "BINARY").upper() for c in ddl.parse_table(sql).columns}
-        return lambda column: own.get(ddl.fold(column), "BINARY")
 
     def _foreign_keys(self) -> dict[str, list[ForeignKey]]:
         rows = self._rows(
@@ -205,6 +191,11 @@ class _Reader:
     def _rows(self, sql: str) -> list[Any]:
         rows: list[Any] = self.database.execute_sql(sql, self.names).fetchall()
         return rows
+
+
+def _collated(column: str, collation: str) -> str:
+    """Name a column of an index, with the collation that it is compared by, unless that is byte for byte."""
+    return ddl.fold(column) + ("" if collation.upper() == "BINARY" else f" COLLATE {collation.upper()}")
 
 
 def _statement(own: Texts, kind: str, name: str) -> str:

@@ -22,7 +22,7 @@ from framework_schema.runner import Runner
 from framework_schema.server_alignment import ServerAlignment
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
-from framework_schema.snapshot import Column, ForeignKey, Snapshot, Table
+from framework_schema.snapshot import Column, ForeignKey, Snapshot, Table, columns_of
 
 Row = Sequence[Any]
 
@@ -254,7 +254,7 @@ class End:
             names = [table.columns[key].name for key in table.primary_key]
             parts.append(f"PRIMARY KEY ({', '.join(map(self.quote, names))})")
         for unique in sorted(table.uniques, key=sorted):
-            names = [column.name for key, column in columns if key in unique]
+            names = [column.name for key, column in columns if key in columns_of(unique)]
             parts.append(f"UNIQUE ({', '.join(map(self.quote, names))})")
         self.database.execute_sql(f"CREATE TABLE {self.quote(table.name)} ({', '.join(parts)})")
 
@@ -270,7 +270,7 @@ class End:
         return f"{self.quote(column.name)} {kind}{'' if null else ' NOT NULL'}{shown}"
 
     def _own_type(self, table: Table, key: str, column: Column) -> str:
-        is_key = key in table.primary_key or any(key in unique for unique in table.uniques)
+        is_key = key in table.primary_key or any(key in columns_of(unique) for unique in table.uniques)
         kind = family(column.type)
         return self.types["key" if kind == "text" and is_key else kind]
 
