@@ -300,8 +300,11 @@ class SqliteOperations(Operations):
         if ddl.fold(column) not in live.columns:
             self.note(f"no column {table}.{column}", there=True)
             return
-from framework_schema.rebuild import broken, rebuild_table
-from framework_schema.snapshot import Snapshot, Table, columns_of
+        if user := next(users_of(self.database, live, column), None):
+            raise ValueError(_is_needed(live, column, user))
+        for name, sql in live.texts.items():
+            if is_index(sql) and is_index_of(sql, column):
+                self.database.execute_sql(f"DROP INDEX {ddl.quote(name)}")
         definition = ddl.parse_table(live.sql)
         inline = definition.column(column)
         in_foreign_key = any(ddl.fold(column) in map(ddl.fold, key.columns) for key in definition.foreign_keys)
