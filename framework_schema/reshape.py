@@ -79,7 +79,7 @@ def reshaping_of(database: pw.SqliteDatabase, name: str, drift: Drift, expected:
             obstacle = _without_key(database, want, have, difference)
             if obstacle is not None:
                 return Reshaping(have.name, (), None, frozenset(), (obstacle,))
-    return _of_table(database, want, have, differences, live, expected.tables.keys())
+    return _of_table(database, want, have, differences, live, expected)
 
 
 def _without_key(database: pw.SqliteDatabase, want: Table, have: Table, difference: Difference) -> Left | None:
@@ -124,13 +124,13 @@ def _of_table(
     have: Table,
     differences: list[Difference],
     live: Snapshot,
-    ours: AnyOf[str],
+    expected: Snapshot,
 ) -> Reshaping:
     left: list[Left] = []
     new_sql = ddl.rename_table(want.sql, have.name) if want.name != have.name else want.sql
     converts = {difference.name for difference in differences if difference.kind == "type"}
     for difference in differences:
-        for obstacle, rows in _obstacles(database, want, have, difference, live):
+        for obstacle, rows in _obstacles(database, want, have, difference, live, expected):
             left.append(obstacle.left(rows))
             new_sql = obstacle.relax(new_sql)
             converts -= {difference.name} if difference.kind == "type" else set()
@@ -140,7 +140,7 @@ def _of_table(
         parts = collated_parts(want, have, unique)
         if is_inline and is_there and _count(database, have, repeated(have, parts)):
             new_sql = ddl.without_unique(new_sql, columns_of(unique))
-    new_sql = _with_extras(new_sql, want, have, ours)
+    new_sql = _with_extras(new_sql, want, have, expected.tables.keys())
     inline = any(d.kind in ("unique", "index") and _index_of(have, d) not in have.texts for d in differences)
     loses_key = any(d.kind == "foreign key" and d.expected == "no such rule" for d in differences)
     same = not inline and not loses_key and not _differs(new_sql, want, have)
@@ -155,7 +155,12 @@ def _of_table(
 
 
 def _obstacles(
-    database: pw.SqliteDatabase, want: Table, have: Table, difference: Difference, live: Snapshot
+    database: pw.SqliteDatabase,
+    want: Table,
+    have: Table,
+    difference: Difference,
+    live: Snapshot,
+    expected: Snapshot,
 ) -> Iterator[tuple[Obstacle, int]]:
     """Yield what rows have to say against a difference, with their number."""
     if difference.kind == "type":
@@ -163,12 +168,12 @@ def _obstacles(
         keep = Obstacle(difference, condition, query, lambda sql: _with_type_of(have, sql, difference.name))
         if rows:
             yield keep, rows
-    for obstacle in _rules(want, have, difference, live):
+    for obstacle in _rules(want, have, difference, live, expected):
         if rows := _count(database, have, obstacle.condition):
             yield obstacle, rows
 
 
-def _rules(want: Table, have: Table, difference: Difference, live: Snapshot) -> Iterator[Obstacle]:
+def _rules(want: Table, have: Table, difference: Difference, live: Snapshot, expected: Snapshot) -> Iterator[Obstacle]:
     """Yield what a difference asks of the rows; nothing for one in which they have no say."""
     name, table = difference.name, quote(have.name)
     is_numbered = fold(name) in _numbered(want, have)
@@ -188,7 +193,7 @@ def _rules(want: Table, have: Table, difference: Difference, live: Snapshot) -> 
     elif difference.kind == "foreign key" and difference.found == "not there":
         key = next(k for k in want.foreign_keys if ", ".join(k.columns) == name)
         if not any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
-            condition = orphan(key, live)
+            condition = orphan(key, live, expected)
             query = f"SELECT child.* FROM {table} AS child WHERE {condition}"
             yield Obstacle(difference, condition, query, lambda sql: _without_reference(sql, key))
 
@@ -198,13 +203,19 @@ def orphans(table: str, key: ForeignKey, live: Snapshot) -> str:
     return f"SELECT child.* FROM {quote(table)} AS child WHERE {orphan(key, live)}"
 
 
-def orphan(key: ForeignKey, live: Snapshot) -> str:
-    """Write the condition for a row of a table called ``child`` that refers to none."""
+def orphan(key: ForeignKey, live: Snapshot, expected: Snapshot | None = None) -> str:
+    """Write the condition for a row of a table called ``child`` that refers to none.
+
+    A key that names no columns is to those of the parent's primary key, which it may get in this very run.
+    """
     given = " AND ".join(f"child.{quote(column)} IS NOT NULL" for column in key.columns)
     parent = live.tables.get(key.table)
     if parent is None:
         return given
-    to = key.to_columns or parent.primary_key
+    wanted = expected.tables.get(key.table) if expected else None
+    to = key.to_columns or (wanted or parent).primary_key
+    if len(to) != len(key.columns) or not set(to) <= parent.columns.keys():
+        return "0"  # SQLite cannot check it either
     pairs = zip(key.columns, to, strict=True)
     match = " AND ".join(f"parent.{quote(there)} = child.{quote(here)}" for here, there in pairs)
     return f"{given} AND NOT EXISTS (SELECT 1 FROM {quote(parent.name)} AS parent WHERE {match})"

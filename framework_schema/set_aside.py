@@ -82,7 +82,9 @@ def set_aside(
     done = [f"{table.name}: {rows} rows set aside in {place}: {reason}"]
     for reference in references_to(table, expected, live):
         moved = f"SELECT 1 FROM {quote(place)} AS moved WHERE moved.rowid > {before} AND "
-        dangling = f"{orphan(reference.key, live)} AND EXISTS ({moved}{reference.matches('child', 'moved', table)})"
+        dangling = (
+            f"{orphan(reference.key, live, expected)} AND EXISTS ({moved}{reference.matches('child', 'moved', table)})"
+        )
         columns = ", ".join(reference.key.columns)
         why = f"the row of {table.name} that {columns} refers to was set aside"
         if reference.may_be_null(expected):

@@ -24,4 +24,4 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
-    """Leave the default: without it no milestone can be created."""
+    migrator.add_default("EntryStateMilestone", "days_from_start", None)
