@@ -22,9 +22,11 @@ from framework_schema.databases import hide_password
 from framework_schema.dialects import Hindrance, unbound
 from framework_schema.errors import Hindered, Locked, NeedsWriting, RowsTouched, TransactionLost
 from framework_schema.expected import call, describe, orm_of
+from framework_schema.guard import guarded
 from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
 from framework_schema.looking import Found, Looker, Orphaned, since, unreadable
-from framework_schema.migration import Migration
+from framework_schema.migration import Migration, Style
+from framework_schema.old_style import names_in_history
 from framework_schema.order import Order
 from framework_schema.orphans import Violation
 from framework_schema.plan import Plan, is_blocked
@@ -233,8 +235,17 @@ class Applier(Looker):
                 before_us = history.outcome(step.key)
                 if before_us:
                     return None
-                with nullcontext(tape) if recording is None else recording.step(database, step) as tape:
-                    call(step, database, doing, orm)
+                old_name = history.done_as(names_in_history(step)) if step.style is Style.CURSOR else None
+                with (
+                    guarded(database, self.dialect, self.known, step, self.config.table) as has_counted,
+                    nullcontext(tape) if recording is None else recording.step(database, step) as tape,
+                ):
+                    if has_counted:
+                        tape.distrust("the values it might lose are counted")
+                    if old_name is None:
+                        call(step, database, doing, orm, table=self.config.table)
+                    else:
+                        doing.note("script", there=True)
                 if violated:
                     orphans.follow(violated, database, places, doing.renamed)
                 if before is not None and self._check_each:
@@ -264,6 +275,7 @@ class Applier(Looker):
             before.update(violated)
         outcome = Outcome.ADOPTED if doing.is_adoption else Outcome.APPLIED
         detail = "its whole effect was there already" if doing.is_adoption else partly(doing.already_there)
+        detail = detail if old_name is None else f"recorded before as {old_name}"
         history.record(step.key, duration_ms=since(started), is_new=before_us is None)
         history.log(Event(str(outcome), "ok", step.key, detail, duration_ms=since(started), checksum=step.checksum))
         made = tuple(what for what in doing.done if what.startswith(("table ", "column ")))

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
+from framework_schema import old_style
 from framework_schema.dialects import Dialect, Scratch, for_database, memory
 from framework_schema.errors import NameTaken, SourceError
+from framework_schema.guard import Guard
 from framework_schema.history import History
+from framework_schema.marks import TABLE
 from framework_schema.migration import Migration, Style
 from framework_schema.snapshot import Snapshot
+from framework_schema.sources import FRAMEWORK
 from framework_schema.wording import say
 
 if TYPE_CHECKING:  # brings peewee_migrate, which only a run needs
@@ -31,7 +35,8 @@ def expected_schema(
 
     A pure function of its arguments, so the result is kept for the process. A
     script that cannot run where there is no data (it reads rows it counts on)
-    is passed over: what it makes is then not expected of anyone.
+    is passed over: what it makes is then not expected of anyone. So is one of an
+    app or plugin that takes out what the framework's scripts define; see ``guard``.
     """
     if scratch.key == SQLITE.key:
         return _made(migrations, table, (structural,), scratch)[0]
@@ -49,22 +54,31 @@ def _made(
         if scratch.key != SQLITE.key:
             dialect.snapshot(database)  # all there is, which is little: so what is not known later is not there
         orm = orm_of((), database)
+        guard: Guard | None = None
         for migration in migrations:
-            error = _tried(migration, database, dialect, orm)
+            if migration.source != FRAMEWORK and guard is None:
+                with dialect.reading_scratch(database):
+                    guard = Guard(dialect.snapshot(database, structural=looks[-1]))
+            error = _tried(migration, database, dialect, orm, table, guard)
             if error is not None and dialect.lacks_what_is_outside(error):
                 with dialect.seeing_outside(database):
-                    _tried(migration, database, dialect, orm)
+                    _tried(migration, database, dialect, orm, table, guard)
         with dialect.reading_scratch(database):
             whole = dialect.snapshot(database, structural=looks[-1])
+        whole = whole if guard is None else guard.restored(whole)
         return tuple(whole if structural == looks[-1] else whole.loose() for structural in looks)
 
 
-def _tried(migration: Migration, database: pw.Database, dialect: Dialect, orm: LazyOrm) -> BaseException | None:
+def _tried(
+    migration: Migration, database: pw.Database, dialect: Dialect, orm: LazyOrm, table: str, guard: Guard | None
+) -> BaseException | None:
     """Run one script in a scratch; return what it failed with."""
     try:
         with dialect.step(database, migration.key):
-            call(migration, database, dialect.operations(database), orm)
+            call(migration, database, dialect.operations(database), orm, table=table)
             dialect.check_scratch(database)
+            if guard is not None:
+                guard.refuse_loss(migration.key, guard.framework, dialect.snapshot(database))
     except (Exception, SystemExit) as error:
         return error
     return None
@@ -77,13 +91,16 @@ def call(
     orm: LazyOrm,
     *,
     undo: bool = False,
+    table: str = TABLE,
 ) -> None:
-    """Run one script, the way its style wants to be called; raises ``SourceError`` for one that cannot be."""
+    """Run one script, the way its style wants to be called; raises ``SourceError`` for one that cannot be.
+
+    ``table`` is the history's.
+    """
     if migration.unsupported:
         raise SourceError(migration.key, f"it cannot be run: {migration.unsupported}", REMEDY)
     if migration.style is Style.CURSOR:
-        migration.function("apply_migration")(database.cursor())
-        doing.note("script")
+        old_style.run(migration, database, doing, table)
         return
     from framework_schema.migrator import ConvergingMigrator
 

@@ -294,6 +294,16 @@ class History:
             rows = self._execute(f"SELECT success FROM {table} WHERE migration_name = {mark}", (key,)).fetchall()
         return any(success is None or success for (success,) in rows) if rows else None
 
+    def done_as(self, names: Sequence[str]) -> str | None:
+        """Return the first of these names that a row records as done, None when there is none."""
+        table, mark = self._q(self.table), self.database.param
+        rows = self._execute(
+            f"SELECT migration_name, success FROM {table} WHERE migration_name IN ({', '.join([mark] * len(names))})",
+            tuple(names),
+        ).fetchall()
+        done = {name for name, success in rows if success is None or success}
+        return next((name for name in names if name in done), None)
+
     def forget(self, key: str) -> None:
         """Remove a migration's row, as a rollback does. The events stay."""
         self._execute(f"DELETE FROM {self._q(self.table)} WHERE migration_name = {self.database.param}", (key,))

@@ -80,7 +80,7 @@ class Migration:
         """Tell how the script wants to be called, by the functions it defines."""
         if self._takes_migrator("migrate"):
             return Style.PEEWEE
-        old = self._functions.get("apply_migration")
+        old = self.functions.get("apply_migration")
         return Style.CURSOR if old is not None and _accepts_one(old) else Style.UNSUPPORTED
 
     @property
@@ -95,8 +95,8 @@ class Migration:
             return None
         if not self.tree.body:
             return "the file is empty"
-        found = [name for name in ("migrate", "apply_migration", "main", "run_migration") if name in self._functions]
-        takes = self._functions.get("migrate")
+        found = [name for name in ("migrate", "apply_migration", "main", "run_migration") if name in self.functions]
+        takes = self.functions.get("migrate")
         if takes is not None and _required(takes) > 2:
             return f"migrate() wants {_required(takes)} arguments; it is called with two, migrate(migrator, database)"
         if found:
@@ -172,7 +172,7 @@ class Migration:
         function(migrator, database, **({"fake": fake} if takes_fake else {}))
 
     @cached_property
-    def _functions(self) -> dict[str, ast.arguments | None]:
+    def functions(self) -> dict[str, ast.arguments | None]:
         """What the script's functions take, by name; None for one that only a run could tell of."""
         return dict(_defined(self.tree.body))
 
@@ -181,9 +181,9 @@ class Migration:
 
         One that comes from elsewhere counts where the file's name says that it is a migration.
         """
-        if name not in self._functions:
+        if name not in self.functions:
             return False
-        takes = self._functions[name]
+        takes = self.functions[name]
         return self.is_numbered if takes is None else _accepts_two(takes)
 
     def _setting(self, name: str, default: Any) -> Any:

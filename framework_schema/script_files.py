@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NO_SCRIPTS = ("__init__", "conf")
+CONFIG = "conf"
+"""The name of peewee_migrate's settings."""
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 SIZE = 1 << 16
 """Bytes to ask for at once: more than most scripts have."""
@@ -30,13 +31,18 @@ def read_scripts(folder: str) -> Iterator[tuple[str, str, bytes]]:
     with os.scandir(folder) as entries:
         stems = [entry.name[:-3] for entry in entries if entry.name.endswith(".py") and entry.is_file()]
     beside = os.path.join(folder, "")
-    for name, stem in sorted((_spelled(stem), stem) for stem in stems if stem not in NO_SCRIPTS):
+    for name, stem in sorted((_spelled(stem), stem) for stem in stems if not is_private(stem)):
         path = f"{beside}{stem}.py"
         try:
             content = read(path)
         except OSError as error:  # reading does not say of which file
             raise OSError(error.errno, error.strerror, path) from error
         yield name, path, content
+
+
+def is_private(stem: str) -> bool:
+    """Tell whether a name says that the file is no script."""
+    return stem.startswith("_") or stem == CONFIG
 
 
 def _spelled(name: str) -> str:

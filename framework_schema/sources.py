@@ -16,7 +16,7 @@ from typing import Protocol, TypeGuard
 from framework_schema import marks, plugins
 from framework_schema.errors import SourceError
 from framework_schema.migration import NAME, Migration, Style, order_of, read_needs
-from framework_schema.script_files import own_folder, read_scripts
+from framework_schema.script_files import is_private, own_folder, read_scripts
 
 GROUP = "framework_schema.migrations"
 """Entry point group in which a downstream package registers its scripts' package."""
@@ -395,7 +395,9 @@ def _holds_scripts(folder: Path) -> bool:
     if (folder / "env.py").exists():
         return False
     return any(
-        NAME.fullmatch(path.stem) or b"def apply_migration(" in path.read_bytes() for path in folder.glob("*.py")
+        NAME.fullmatch(path.stem) or b"def apply_migration(" in path.read_bytes()
+        for path in folder.glob("*.py")
+        if not is_private(path.stem)
     )
 
 
@@ -441,7 +443,13 @@ def _drop_cycles(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) ->
 
 
 def _edges(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
-    """Return for each script what comes before it; in a source whose scripts name none of their own, the one before."""
+    """Return for each script what comes before it; in a source whose scripts name none of their own, the one before.
+
+    A number says that a script counts on those with a lower one. Old-style
+    scripts without a number were written one at a time, each run by itself, in
+    any order and with a test of its own: so each stands alone. One that needs
+    another's table fails by itself where that is not there.
+    """
     of_source = {name: [m.key for m in scripts.migrations] for name, scripts in read.items()}
     edges: dict[str, set[str]] = {}
     for name, scripts in read.items():
@@ -449,8 +457,9 @@ def _edges(read: dict[str, Scripts], needs: dict[str, tuple[str, ...]]) -> dict[
         before: set[str] = set()
         for migration in scripts.migrations:
             wanted = {key for need in (*needs[name], *migration.depends_on) for key in of_source.get(need, [need])}
-            edges[migration.key] = wanted | before
-            before = {migration.key} if is_chain else set()
+            is_link = is_chain and (migration.is_numbered or migration.style is not Style.CURSOR)
+            edges[migration.key] = wanted | (before if is_link else set())
+            before = {migration.key} if is_link else before
     return edges
 
 

@@ -35,11 +35,13 @@ from framework_schema import marks
 from framework_schema.databases import REGISTRIES
 from framework_schema.dialects import Dialect, for_database
 from framework_schema.expected import call, orm_of
+from framework_schema.guard import Guard
 from framework_schema.history import Event, History
 from framework_schema.migration import Migration
 from framework_schema.plan_cache import is_repeatable
 from framework_schema.rollback import partly
 from framework_schema.snapshot import Snapshot
+from framework_schema.sources import FRAMEWORK
 from framework_schema.sqlite_snapshot import of_database
 from framework_schema.watched import WatchedConnection, WatchedDatabase
 
@@ -316,10 +318,16 @@ def _build(
             history.ensure_tables()
             steps = []
             orm = orm_of((), database)
+            guard: Guard | None = None
             for migration in migrations:
                 if not (migration.atomic and is_repeatable(migration)):
                     raise NoTemplate(f"{migration.key} may look outside of the database")
+                if migration.source != FRAMEWORK and guard is None:
+                    guard = Guard(dialect.snapshot(database, structural=True))
                 steps.append(_run(database, dialect, history, migration, orm))
+            made = dialect.snapshot(database, structural=True) if guard is not None else None
+            if guard is not None and made is not None and guard.restored(made) != made:
+                raise NoTemplate("a script takes out what the framework's scripts define")
             if dialect.violations(database):
                 raise NoTemplate("rows without the row they refer to")
             own = {table, history.events_table}
@@ -337,7 +345,7 @@ def _run(database: WatchedDatabase, dialect: Dialect, history: History, migratio
     doing = dialect.operations(database)
     try:
         with dialect.step(database, migration.key), database.watching(ours=False) as tape:
-            call(migration, database, doing, orm)
+            call(migration, database, doing, orm, table=history.table)
     except (Exception, SystemExit) as error:
         raise NoTemplate(f"{migration.key}: {type(error).__name__}: {error}") from error
     if tape.asks_where:
