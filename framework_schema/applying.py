@@ -259,15 +259,9 @@ class Applier(Looker):
                 raise Hindered(step.key, reason) from error
             logger.debug("%s: %s failed\n%s", self.target.name, step.key, trace(error))
             history.record(step.key, error=reason, duration_ms=since(started))
-            history.log(
-                Event(
-                    "failed",
-                    "failed",
-                    step.key,
-                    error=reason,
-                    duration_ms=since(started),
-                    checksum=step.checksum,
-                )
+            spent = since(started)
+            history.log_failure(
+                Event("failed", "failed", step.key, error=reason, duration_ms=spent, checksum=step.checksum)
             )
             return StepResult(step.key, Outcome.FAILED, since(started), reason)
         if before is not None:
@@ -432,7 +426,7 @@ class Applier(Looker):
         """Make the copy, on servers as of files: what cannot be copied is not begun, unless that was asked for."""
         if policy == "never" or self.target.borrowed or self._backup is not None:
             return
-        self._backup = make(self.target, self.config)
+        self._backup = make(self.target, self.config, is_attempt=True)
 
 
 def _why(steps: Iterable[StepResult], unread: Iterable[StepResult], *, undone: bool) -> str | None:

@@ -58,6 +58,8 @@ NAME = re.compile(r"\d{8}T\d{12}Z\.backup")
 PARTIAL = ".partial"
 SPARE = 1024 * 1024
 """Bytes that stay free on the disk beyond those of the copy."""
+MORE = 2
+"""Copies that may be kept beyond the usual number while attempts fail."""
 DROPS = frozenset({"remove_model", "remove_fields"})
 TAKES = DROPS | {"change_fields"}
 REBUILDS = frozenset(
@@ -174,12 +176,15 @@ def _inside(folder: Path) -> list[Path]:
 # Making one
 
 
-def make(target: Target, config: Config, into: str | os.PathLike[str] | None = None) -> Path:
+def make(
+    target: Target, config: Config, into: str | os.PathLike[str] | None = None, *, is_attempt: bool = False
+) -> Path:
     """Copy a database, verify the copy, and return its path.
 
     ``into`` is the file to make, or a folder that is there; a file is never
     overwritten, and nothing is pruned. Without it the copy goes to the backup
-    folder, where the newest ``config.backup_keep`` are kept.
+    folder, where the newest ``config.backup_keep`` are kept. That of an
+    ``is_attempt`` pushes none out yet: see ``settle``.
 
     Raises ``BackupFailed``; then no copy is left, and no older one is gone.
     """
@@ -195,7 +200,9 @@ def make(target: Target, config: Config, into: str | os.PathLike[str] | None = N
         _clean(file.parent, stem or file.name)
         with _written(target, file) as partial:
             _maker(target)(target, partial)
-        if into is None:
+        if is_attempt:
+            _bound(target, config)
+        elif into is None:
             _prune(target, config)
     logger.info("%s: backup %s", target.name, file)
     return file
@@ -302,9 +309,37 @@ def _is_dead(partial: Path) -> bool:
     return True
 
 
+def settle(target: Target, config: Config, made: Path, *, has_changed: bool, has_failed: bool) -> Path | None:
+    """Decide what stays once an attempt is over, and return its copy if that does.
+
+    An attempt that changed nothing leaves nothing behind: its copy is of a
+    database that is there still. So however often it is repeated, no older
+    copy goes. Only one that succeeds prunes, since until then the oldest copy
+    may be the only one from before all attempts.
+    """
+    if not has_changed:
+        logger.info("%s: backup %s goes, for nothing was changed", target.name, made)
+        made.unlink(missing_ok=True)
+        return None
+    if not has_failed:
+        with suppress(OSError):  # the run is done, whatever becomes of old copies
+            _prune(target, config)
+    return made
+
+
 def _prune(target: Target, config: Config) -> None:
-    for path in listed(target, config)[max(config.backup_keep, 1) :]:
-        logger.info("%s: backup %s goes, %d newer ones are kept", target.name, path, config.backup_keep)
+    _remove(target, listed(target, config)[max(config.backup_keep, 1) :])
+
+
+def _bound(target: Target, config: Config) -> None:
+    """Keep the copies of attempts that were killed or failed half done from filling the disk: the oldest ones stay."""
+    copies = listed(target, config)
+    _remove(target, copies[1 : max(len(copies) - max(config.backup_keep, 1) - MORE, 1)])
+
+
+def _remove(target: Target, copies: Iterable[Path]) -> None:
+    for path in copies:
+        logger.info("%s: backup %s goes, others are kept", target.name, path)
         path.unlink(missing_ok=True)
 
 

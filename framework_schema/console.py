@@ -377,7 +377,7 @@ def _event(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["kind"]),
         str(row["migration_name"] or "-"),
         str(row["outcome"]),
-        str(row["error"] or row["detail"] or ""),
+        " · ".join(str(row[name]) for name in ("error", "detail") if row[name]),
     )
 
 

@@ -8,6 +8,7 @@ and append-only. Reading creates neither.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
 WHERE m.type = 'table' AND m.name COLLATE NOCASE IN (?, ?, ?)
 """
 INDEX_CALLED = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ? COLLATE NOCASE"
+
+COUNTED = re.compile(r"(\d+) times, ")
+"""How the ``detail`` of a failure begins that came more than once."""
 
 WORDS: dict[str, dict[str, str]] = {
     "sqlite": {},
@@ -311,6 +315,27 @@ class History:
     def log(self, event: Event) -> None:
         """Append one event."""
         self._write(self._insert_event, _values(event, _circumstances(_now())))
+
+    def log_failure(self, event: Event) -> None:
+        """Append a failure; one that is the same as the last of this migration is counted there, not repeated.
+
+        The event keeps the time of the first one, and its ``detail`` has the
+        count: no column more, which every database would have to be given.
+        """
+        table, mark = self._q(self.events_table), self.database.param
+        row = self._execute(
+            f"SELECT id, outcome, error, checksum, detail FROM {table} WHERE migration_name = {mark}"
+            " ORDER BY id DESC LIMIT 1",
+            (event.key,),
+        ).fetchone()
+        if row is None or tuple(row[1:4]) != (event.outcome, event.error, event.checksum):
+            self.log(event)
+            return
+        found = COUNTED.match(row[4] or "")
+        count = (int(found[1]) if found else 1) + 1
+        self._write(
+            f"UPDATE {table} SET detail = {mark} WHERE id = {mark}", (f"{count} times, the last at {_now()}", row[0])
+        )
 
     @property
     def _insert_event(self) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import peewee as pw
 
-from framework_schema.backup import make, restore
+from framework_schema.backup import make, restore, settle
 from framework_schema.errors import MigrationFailed
 from framework_schema.history import Event
 from framework_schema.left import Kept
 from framework_schema.looking import since
 from framework_schema.order import Order
-from framework_schema.report import Report, State
+from framework_schema.report import Outcome, Report, State
 from framework_schema.shortcuts import Shortcuts
 from framework_schema.undoing import Undoer
 
@@ -143,8 +143,25 @@ class Runner(Shortcuts, Undoer):
         return tuple(done), tuple(kept)
 
     def _ended(self, report: Report, started: float) -> Report:
+        if self._backup is not None:
+            has_failed = report.state in (State.FAILED, State.LOCKED)
+            self._backup = settle(
+                self.target, self.config, self._backup, has_changed=self._has_changed(report), has_failed=has_failed
+            )
         made = None if self._backup is None else str(self._backup)
         report = replace(report, duration_ms=since(started), backup=made)
         if report.state in (State.FAILED, State.LOCKED):
             raise MigrationFailed(report)
         return report
+
+    def _has_changed(self, report: Report) -> bool:
+        """Tell whether a run left anything other than it was: not where all that it did was undone."""
+        return bool(report.aligned) or any(
+            not self._is_undone(step.key) if step.outcome is Outcome.FAILED else step.outcome is not Outcome.BLOCKED
+            for step in report.steps
+        )
+
+    def _is_undone(self, key: str) -> bool:
+        """Tell whether a step that failed left nothing."""
+        migration = self.known.by_key.get(key)
+        return self.dialect.ddl_rolls_back and (migration is None or migration.atomic)

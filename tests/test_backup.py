@@ -14,12 +14,14 @@ from types import SimpleNamespace
 import peewee as pw
 import pytest
 import sqlite_files as files
+from click.testing import CliRunner
 from script_texts import creates, script, sql
 
 from framework_schema import backup
+from framework_schema.cli import main
 from framework_schema.config import Config
 from framework_schema.databases import open_target
-from framework_schema.errors import BackupFailed, DatabaseError, Locked, Unreadable
+from framework_schema.errors import BackupFailed, DatabaseError, Locked, MigrationFailed, Unreadable
 from framework_schema.inventory import read_targets
 from framework_schema.report import State
 from framework_schema.runner import Runner
@@ -548,3 +550,68 @@ def test_a_server_without_its_tool_is_told_what_to_install(tmp_path, monkeypatch
 
     assert "s3cret" not in str(caught.value)
     assert list((tmp_path / "backups").iterdir()) == []
+
+
+# Attempts that fail
+
+
+REBUILDS = "migrator.sql('ALTER TABLE item DROP COLUMN name')\nmigrator.sql('CREATE TABLE made (id INTEGER)')\n"
+FAILS = script("migrator.sql('DROP TABLE note')\nraise RuntimeError('no such luck')", head="destructive = True")
+
+
+def attempt(runner):
+    with suppress(MigrationFailed):
+        runner.migrate()
+
+
+@pytest.mark.parametrize("wal", [False, True])
+def test_retries_never_push_out_the_copy_from_before_the_change(filled, folder, runner, wal):
+    if wal:
+        files.run(filled, "PRAGMA journal_mode = wal")
+    runner(folder({"001_works": script(REBUILDS)}), backup="always").migrate()
+    (first,) = copies(filled)
+    source = folder({"001_works": script(REBUILDS), "002_fails": FAILS})
+
+    for number in range(6):
+        files.run(filled, f"INSERT INTO loose (name) VALUES ('the app goes on {number}')")
+        attempt(runner(source))
+
+    assert copies(filled) == [first]
+    assert files.query(filled.parent / "backups" / first, "SELECT name FROM item") != []
+    (source.path / "002_fails.py").write_text(script("migrator.sql('DROP TABLE made')"))
+    report = runner(source).migrate()
+    assert copies(filled) == sorted([first, Path(report.backup).name])
+
+
+def test_a_failed_run_that_changed_something_keeps_its_copy(filled, folder, runner):
+    attempt(runner(folder({"001_works": script(REBUILDS), "002_fails": FAILS})))
+
+    (copy,) = copies(filled)
+    assert files.query(filled.parent / "backups" / copy, "SELECT name FROM item") != []
+
+
+def test_what_is_half_done_outside_of_a_transaction_keeps_the_copy_from_before_it(filled, folder, runner):
+    half = script("database.execute_sql('DELETE FROM loose')\n1 / 0", head="atomic = False\ndestructive = True")
+
+    for _ in range(8):
+        attempt(runner(folder({"001_half": half})))
+
+    kept = copies(filled)
+    assert len(kept) <= 6
+    assert files.query(filled.parent / "backups" / kept[0], "SELECT count(*) FROM loose") == [(2,)]
+
+
+def test_a_failure_that_is_the_same_as_the_last_is_counted(filled, folder, runner):
+    source = folder({"001_fails": FAILS})
+
+    for _ in range(4):
+        attempt(runner(source))
+    (source.path / "001_fails.py").write_text(FAILS.replace("luck", "chance"))
+    for _ in range(2):
+        attempt(runner(source))
+
+    events = [event for event in runner(source).history(events=True) if event["kind"] == "failed"]
+    assert [event["detail"].partition(",")[0] for event in events] == ["2 times", "4 times"]
+    assert "no such chance" in events[0]["error"] and "no such luck" in events[1]["error"]
+    shown = CliRunner().invoke(main, ["history", str(filled), "--events"], env={"COLUMNS": "300"})
+    assert "4 times, the last at " in shown.stdout
