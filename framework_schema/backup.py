@@ -40,6 +40,7 @@ from framework_schema.errors import BackupFailed, Locked, SchemaError, Unreadabl
 from framework_schema.migration import Migration
 from framework_schema.reshape import reshapings
 from framework_schema.side_lock import SideLock
+from framework_schema.sizes import size
 from framework_schema.snapshot import Snapshot
 from framework_schema.sources import FRAMEWORK
 from framework_schema.sqlite import SqliteDialect
@@ -231,7 +232,9 @@ def _failing(target: Target, what: str = "the backup could not be made") -> Iter
     except SchemaError:
         raise
     except (OSError, sqlite3.Error, pw.DatabaseError) as error:
-        known = None if isinstance(error, OSError) else translate(target.name, pw.DatabaseError(str(error)))
+        known = (
+            None if isinstance(error, OSError) else translate(target.name, pw.DatabaseError(str(error)), target.path)
+        )
         if known is not None:
             raise known from error
         raise BackupFailed(
@@ -409,7 +412,7 @@ def _require_room(target: Target, database: pw.SqliteDatabase, folder: Path) -> 
     if free < need:
         raise BackupFailed(
             target.name,
-            f"a backup needs {need // SPARE + 1} MB and {folder} has {free // SPARE} MB free",
+            f"a backup needs {size(need)} and {folder} has {size(free)} free",
             "Free some space, name another folder (FRAMEWORK_SCHEMA_BACKUP_DIR), or go on without (--no-backup).",
         )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from framework_schema.databases import hide_password
 from framework_schema.losses import losses
 from framework_schema.report import Report, State
+from framework_schema.sizes import size
 from framework_schema.wording import printable
 
 if TYPE_CHECKING:
@@ -324,16 +325,6 @@ def seconds(milliseconds: int) -> str:
     if milliseconds < 60_000:
         return f"{milliseconds / 1000:.1f} s"
     return f"{milliseconds // 60_000} min {milliseconds // 1000 % 60} s"
-
-
-def size(count: int) -> str:
-    """Write a number of bytes as people say it."""
-    number, unit = float(count), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if number < 1000:
-            break
-        number, unit = number / 1000, larger
-    return f"{count} bytes" if unit == "bytes" else f"{number:.1f} {unit}"
 
 
 # History

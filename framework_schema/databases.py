@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import peewee as pw
 from playhouse import db_url
 
+from framework_schema import permissions
 from framework_schema.errors import ConfigError, DatabaseError, Locked, Unreadable
 
 SECRET_QUERY = re.compile(r"(?i)([?&](?:password|passwd|sslpassword|token|key)=)[^&#]*")
@@ -153,19 +154,30 @@ def translated(target: Target) -> Iterator[None]:
     try:
         yield
     except pw.DatabaseError as error:
-        known = translate(target.name, error)
+        known = translate(target.name, error, target.path)
         if known is None:
             raise
         raise known from error
 
 
-def translate(name: str, error: pw.DatabaseError) -> DatabaseError | None:
-    """Return our error for a driver's complaint about the database itself, None for any other."""
+def translate(name: str, error: pw.DatabaseError, path: Path | None = None) -> DatabaseError | None:
+    """Return our error for a driver's complaint about the database itself, None for any other.
+
+    SQLite does not say which file it was not let at; with the ``path`` of the database it is looked for.
+    """
     text = hide_password(str(error))
     for pattern, kind, problem, remedy in COMPLAINTS:
         if pattern in text:
+            places = permissions.barred(path) if path is not None and pattern in BARRED else ()
+            if places:
+                found = f"{problem or text}: {permissions.problem(places)}"
+                return kind(name, found, f"As root or their owner: {permissions.remedy(places)}")
             return kind(name, problem or text, remedy)
     return None
+
+
+BARRED = ("unable to open database file", "readonly database", "disk I/O error")
+"""What SQLite says where it may not open or write the database, or a file beside it."""
 
 
 COMPLAINTS: tuple[tuple[str, type[DatabaseError], str, str], ...] = (

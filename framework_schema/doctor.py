@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import re
 import shlex
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 import peewee as pw
 
+from framework_schema import permissions
 from framework_schema.backup import PARTIAL
 from framework_schema.ddl import DDLError, fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
@@ -25,6 +25,7 @@ from framework_schema.plan import duplicate_numbers
 from framework_schema.rehearsal import Way, look, way_to_read
 from framework_schema.reshape import orphans, reshapings
 from framework_schema.runner import Runner
+from framework_schema.sizes import size
 
 LEFTOVER = re.compile(r"(.+?)(_new|_old|_temp|_tmp|__tmp__|_backup(_.*)?)", re.I)
 """What home-made rebuilds call the table they copy to, or the one they keep."""
@@ -83,10 +84,10 @@ def _files(runner: Runner) -> Iterator[Finding]:
     if path is None or not path.exists():
         return
     yield from _permissions(path)
-    size = path.stat().st_size
+    length = path.stat().st_size
     free = shutil.disk_usage(path.absolute().parent).free
-    if free < 2 * size:
-        what = f"{free // 2**20} MB are free; a backup and a rebuild of {size // 2**20} MB need twice the file"
+    if free < 2 * length:
+        what = f"{size(free)} are free; a backup and a rebuild of {size(length)} need twice that, {size(2 * length)}"
         yield Finding(WARNING, what, str(path.absolute().parent), "Free some space before the next migration.")
     for end in ("-journal", "-wal"):
         side = Path(f"{path}{end}")
@@ -105,11 +106,10 @@ def _files(runner: Runner) -> Iterator[Finding]:
 
 
 def _permissions(path: Path) -> Iterator[Finding]:
-    folder = path.absolute().parent
-    for place, mode in ((path, "u+rw"), (folder, "u+rwx")):
+    for place in permissions.barred(path):
+        yield Finding(ERROR, permissions.problem([place]), str(place), permissions.remedy([place]))
+    for place in (path, path.absolute().parent):
         name = shlex.quote(str(place))
-        if not os.access(place, os.W_OK):
-            yield Finding(ERROR, "this user may not write here", str(place), f"chmod {mode} {name}, or chown it")
         bits = place.stat().st_mode
         if bits & stat.S_IWOTH and not bits & stat.S_ISVTX:
             yield Finding(WARNING, "every user of this machine may write here", str(place), f"chmod o-w {name}")

@@ -15,6 +15,7 @@ from framework_schema import doctor
 from framework_schema.doctor import diagnose
 from framework_schema.errors import MigrationFailed
 from framework_schema.runner import Runner
+from framework_schema.sizes import size
 
 
 @pytest.fixture
@@ -222,7 +223,10 @@ def test_what_everyone_may_write_is_named(migrated, findings, what):
 def test_little_room_is_named(migrated, findings, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
 
-    assert "MB are free" in findings()[str(migrated.parent)][1]
+    length = migrated.stat().st_size
+    assert findings()[str(migrated.parent)][1] == (
+        f"4.1 KB are free; a backup and a rebuild of {size(length)} need twice that, {size(2 * length)}"
+    )
 
 
 def test_a_half_made_backup_is_named(migrated, findings):
