@@ -135,7 +135,7 @@ def _of_carried(expected: Table, live: Table) -> Iterator[Difference]:
             continue
         if refuses(label, part, extra):
             if expected.is_structural:
-                yield Difference(live.name, kind, name, "no such rule", part.text)
+                yield _unknown(live.name, kind, name, part.text, extra=False)
         elif kind in LISTED:
             yield Difference(live.name, kind, name, extra=True)
 
@@ -235,6 +235,7 @@ def _structure(expected: Table, live: Table, ours: AnyOf[str]) -> Iterator[Diffe
         yield Difference(table, "primary key", table, want, have, refuses_inserts=refuses)
     for option in ("autoincrement", "strict", "without_rowid"):
         is_wanted, is_on = getattr(expected, option), getattr(live, option)
+        is_on = live.counts_within(expected.columns) if option == "autoincrement" else is_on
         if is_wanted != is_on:
             refuses = option == "strict" and is_on
             yield Difference(table, "option", option, _yes(is_wanted), _yes(is_on), refuses_inserts=refuses)
@@ -262,7 +263,8 @@ def _structure(expected: Table, live: Table, ours: AnyOf[str]) -> Iterator[Diffe
         yield _unknown(table, "check", check, "there", extra=extra)
     for name in live.columns.keys() - known:
         column = live.columns[name]
-        if not column.null and column.default is None and name not in live.primary_key and column.generated is None:
+        is_filled = column.default is not None or column.generated is not None or name in live.counts
+        if not column.null and not is_filled and name not in live.primary_key:
             yield Difference(
                 table,
                 "extra column",

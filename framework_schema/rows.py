@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import peewee as pw
+
+from framework_schema.catalog import looking
 
 Row = Mapping[str, Any]
 
@@ -21,6 +24,24 @@ CHUNK = 100
 BATCH = 500
 """Rows in memory at a time."""
 
+TYPES = (
+    "SELECT a.attname, format_type(a.atttypid, NULL) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relname = %s "
+    "AND a.attnum > 0 AND NOT a.attisdropped"
+)
+FORMS = {
+    "timestamp": r"^\d{4}-\d\d-\d\d([ t]\d\d:\d\d(:\d\d([.]\d+)?)?)?",
+    "date": r"^\d{4}-\d\d-\d\d",
+    "boolean": r"^(0|1|t|f|true|false)$",
+    "numeric": r"^[-+]?\d+([.]\d+)?$",
+    "double": r"^[-+]?\d+([.]\d+)?(e[-+]?\d+)?$",
+    "real": r"^[-+]?\d+([.]\d+)?(e[-+]?\d+)?$",
+    "bigint": r"^[-+]?\d{1,18}$",
+    "integer": r"^[-+]?\d{1,9}$",
+    "smallint": r"^[-+]?\d{1,4}$",
+}
+"""How text looks that can be read as one of these types."""
+
 
 def insert_missing(database: pw.Database, table: str, key_columns: Sequence[str], rows: Sequence[Row]) -> int:
     """Insert the rows whose key the table does not hold; return their number.
@@ -29,18 +50,27 @@ def insert_missing(database: pw.Database, table: str, key_columns: Sequence[str]
     there stays as it is, whatever else it holds.
     """
     inserted = 0
+    types = column_types(database, table)
+
+    def casts(columns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(types.get(column, "") for column in columns)
+
+    def sent(value: Any) -> Any:
+        return written(value) if types else value
+
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         columns = tuple(chunk[0])
-        sql = _insert(table, tuple(key_columns), columns, len(chunk), database.quote, database.param)
-        cursor = database.execute_sql(sql, [row[column] for row in chunk for column in columns])
+        sql = _insert(table, tuple(key_columns), columns, len(chunk), database.quote, database.param, casts(columns))
+        cursor = database.execute_sql(sql, [sent(row[column]) for row in chunk for column in columns])
         inserted += int(database.rows_affected(cursor))
     return inserted
 
 
 def delete_unchanged(database: pw.Database, table: str, rows: Sequence[Row]) -> int:
     """Delete the rows that still hold exactly these values; return their number."""
-    return sum(_execute(database, _delete(table, row)) for row in rows)
+    types = column_types(database, table)
+    return sum(_execute(database, _delete(table, row, types)) for row in rows)
 
 
 def column_names(database: pw.Database, table: str) -> set[str]:
@@ -81,6 +111,65 @@ def batches(database: pw.Database, query: Any, key: Any, size: int = BATCH) -> I
         rows = list(query.where(key > rows[-1][0]).order_by(key).limit(size).tuples().execute(database))
 
 
+def column_types(database: pw.Database, table: str) -> dict[str, str]:
+    """Return the type of each column as PostgreSQL names it, without a length; nothing on the other engines.
+
+    SQLite takes any value, and MariaDB brings values to a column's type by
+    itself. PostgreSQL compares and stores only what was cast.
+    """
+    if not isinstance(database, pw.PostgresqlDatabase):
+        return {}
+    with looking(database):
+        return dict(database.execute_sql(TYPES, (table,)).fetchall())
+
+
+def typed(database: pw.Database, table: str, column: str, value: Any) -> Any:
+    """Return a value to be stored in a column, or compared with it, whatever the column's type."""
+    kind = column_types(database, table).get(column)
+    return value if kind is None else pw.SQL(f"CAST(%s AS {kind})", (written(value),))
+
+
+def text_of(database: pw.Database, expression: Any) -> Any:
+    """Write an expression as text, so that it can be compared with text whatever its type."""
+    return expression.cast("text") if isinstance(database, pw.PostgresqlDatabase) else expression
+
+
+def brought(database: pw.Database, expression: Any, table: str, column: str) -> Any:
+    """Bring an expression to the type of a column; what cannot be read as a moment, number or truth becomes NULL."""
+    kind = column_types(database, table).get(column)
+    if kind is None:
+        return expression
+    text = pw.fn.TRIM(expression.cast("text"))
+    form = next((form for word, form in FORMS.items() if kind.startswith(word)), None)
+    if form is None:
+        return expression.cast("text").cast(kind)
+    return pw.Case(
+        None, [(pw.fn.LOWER(text).regexp(form), pw.NodeList((pw.SQL("CAST("), text, pw.SQL(f"AS {kind})"))))]
+    )
+
+
+def written(value: Any) -> Any:
+    """Return a value as text that a server reads as whatever a column holds; None stays None."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return moment.isoformat(" ")
+    return str(value)
+
+
+def whole(value: Any) -> Any:
+    """Return a number without a fraction as an int, as a server may hold it in a NUMERIC; anything else as it is."""
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
+
+
+def is_true(value: Any) -> bool:
+    """Tell whether a flag is set, be it a truth value, a number or the text of one."""
+    return value == 1 or (isinstance(value, str) and value.strip().lower() in ("1", "t", "true"))
+
+
 def undecoded(database: pw.Database, column: Any) -> Any:
     """Select a text column so that no content of it can fail to be read: SQLite's files hold any bytes as text."""
     return column.cast("BLOB") if isinstance(database, pw.SqliteDatabase) else column
@@ -115,7 +204,13 @@ def moment(database: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _insert(
-    table: str, key_columns: tuple[str, ...], columns: tuple[str, ...], count: int, quotes: str, param: str
+    table: str,
+    key_columns: tuple[str, ...],
+    columns: tuple[str, ...],
+    count: int,
+    quotes: str,
+    param: str,
+    types: tuple[str, ...],
 ) -> str:
     """Write the statement that inserts ``count`` rows; to have Peewee build it takes ten times as long as to run it."""
     left, right = quotes[0], quotes[1]
@@ -123,8 +218,9 @@ def _insert(
     def name(*parts: str) -> str:
         return ".".join(f"{left}{part.replace(right, right * 2)}{right}" for part in parts)
 
-    first = "SELECT " + ", ".join(f"{param} AS {name(column)}" for column in columns)
-    other = "SELECT " + ", ".join([param] * len(columns))
+    marks = [f"CAST({param} AS {kind})" if kind else param for kind in types]
+    first = "SELECT " + ", ".join(f"{mark} AS {name(column)}" for mark, column in zip(marks, columns, strict=True))
+    other = "SELECT " + ", ".join(marks)
     rows = " UNION ALL ".join([first, *[other] * (count - 1)])
     same_key = " AND ".join(f"{name(table, column)} = {name('new', column)}" for column in key_columns)
     return (
@@ -134,9 +230,13 @@ def _insert(
     )
 
 
-def _delete(table: str, row: Row) -> pw.NodeList:
-    same = [pw.NodeList((pw.Entity(column), pw.SQL("="), pw.Value(value))) for column, value in row.items()]
+def _delete(table: str, row: Row, types: Mapping[str, str]) -> pw.NodeList:
+    same = [pw.NodeList((pw.Entity(column), pw.SQL("="), _value(types.get(column), v))) for column, v in row.items()]
     return pw.NodeList((pw.SQL("DELETE FROM"), pw.Entity(table), pw.SQL("WHERE"), pw.NodeList(same, " AND ")))
+
+
+def _value(kind: str | None, value: Any) -> Any:
+    return pw.Value(value) if kind is None else pw.SQL(f"CAST(%s AS {kind})", (written(value),))
 
 
 def _execute(database: Any, statement: pw.NodeList) -> int:

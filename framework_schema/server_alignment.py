@@ -400,7 +400,7 @@ class ServerAlignment:
                 yield from self._column(want, have, old, new)
         for key in have.columns.keys() - want.columns.keys():
             column = have.columns[key]
-            blocks = not column.null and column.default is None and column.generated is None
+            blocks = not column.null and column.default is None and column.generated is None and key not in have.counts
             if blocks and key not in have.primary_key:
                 statement = self.grammar.set_null(self.now(have), column, True)
                 yield Step(have.name, f"{have.name}: NULL allowed in {column.name}", (statement,), "null", column.name)

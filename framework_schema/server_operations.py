@@ -93,11 +93,27 @@ class ServerOperations(Operations):
         is_there = self.grammar.fold(index._name) in {self.grammar.fold(name) for name in self._index_names(live)}
         if is_there or (index._unique and index._where is None and frozenset(keys) in live.uniques):
             return
-        if not live.columns.keys() >= set(keys) or (index._unique and self._is_double(live, index, names)):
+        if not live.columns.keys() >= set(keys) or not self._fits(live, index):
+            return
+        if (index._unique and self._is_double(live, index, names)):
             return
         with self.own(), self._changing(live.name):
             self.database.execute(index.safe(False))
         self.note(f"index {index._name}")
+
+    def _fits(self, live: ServerTable, index: Any) -> bool:
+        """Tell whether the condition of a partial index can be asked; of a column of another type, strictness first."""
+        if index._where is None or not isinstance(self.database, pw.PostgresqlDatabase):
+            return True
+        with nullcontext() if self.kept is None else self.kept.looking():
+            try:
+                with self.database.atomic():
+                    self.database.execute_sql(
+                        f"SELECT 1 FROM {self._q(live.name)} WHERE {self._text(index._where)} LIMIT 0"
+                    )
+            except (pw.ProgrammingError, pw.DataError):
+                return False
+        return True
 
     def _is_double(self, live: ServerTable, index: Any, names: Sequence[str | None]) -> bool:
         """Tell whether rows stand against a unique of plain columns."""
@@ -172,7 +188,10 @@ class ServerOperations(Operations):
             self.note(f"column {live.name}.{field.column_name}")
 
     def _adding(self, live: ServerTable, field: pw.Field[Any], *, late: bool) -> str:
-        parts = [f"ADD COLUMN {self._definition(field, null=late)}", *self._reference(field)]
+        made = self._definition(field, null=late)
+        if live.primary_key:  # a second one cannot be; which of the two is right is for strictness to say
+            made = made.replace(" PRIMARY KEY", "")
+        parts = [f"ADD COLUMN {made}", *self._reference(field)]
         return f"ALTER TABLE {self._q(live.name)} {', '.join(parts)}"
 
     def _was_begun(self, statement: str) -> bool:

@@ -26,7 +26,7 @@ class ServerTable(Table):
     of columns; only where it is a constraint and no mere index) is called.
     ``inline_checks`` are the CHECKs that belong to a column's definition, which
     MySQL drops with it.
-    ``counts`` are all columns that count, ``definitions`` a key, reference or
+    ``definitions`` are a key, reference or
     CHECK as the engine prints it, ``functions`` what each trigger calls, by
     label and text, ``after`` what is said to a table that is made anew and
     compared with none.
@@ -43,7 +43,6 @@ class ServerTable(Table):
     """The statement that makes it, where the server prints one and it was asked for."""
     modes: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """The sql_mode of a trigger, where it is not that of the connection."""
-    counts: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     definitions: Mapping[Any, str] = field(default_factory=dict, compare=False, repr=False)
     functions: Mapping[str, tuple[str, str]] = field(default_factory=dict, compare=False, repr=False)
     after: tuple[str, ...] = field(default=(), compare=False, repr=False)
@@ -109,7 +108,7 @@ class Parts:
             printed=self.printed,
             modes=self.modes,
             carried=self.carried,
-            counts=frozenset(self.counts),
+            counts=frozenset(self.counts or filter(None, [self.auto])),
             definitions=self.definitions,
             functions=self.functions,
             after=tuple(self.after),

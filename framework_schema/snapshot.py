@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -99,9 +99,15 @@ class Table:
     is_structural: bool = False
     unreadable: str | None = None
     carried: Mapping[str, Carried] = field(default_factory=dict)
+    counts: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """The columns that count by themselves, where an engine has them apart from the key."""
     sql: str = field(default="", compare=False, repr=False)
     texts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     unique_names: Mapping[frozenset[str], str] = field(default_factory=dict, compare=False, repr=False)
+
+    def counts_within(self, known: Collection[str]) -> bool:
+        """Tell whether one of these columns counts by itself."""
+        return any(name in known for name in self.counts) if self.counts else self.autoincrement
 
     @property
     def is_virtual(self) -> bool:
@@ -175,6 +181,7 @@ def _within(live: Table, expected: Table) -> Table:
         live,
         name=expected.name,
         columns={name: column for name, column in live.columns.items() if name in known},
+        autoincrement=live.counts_within(known),
         uniques=frozenset(
             u for u in live.uniques if columns_of(u) <= known and columns_of(u) != frozenset(live.primary_key)
         ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import insert_missing
+from framework_schema.rows import insert_missing, typed
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -36,7 +36,9 @@ def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -
         return
     states, milestones = pw.Table("EntryState"), pw.Table("EntryStateMilestone")
     for state in STATES:
-        same = [getattr(states.c, column) == value for column, value in state.items()]
+        same = [
+            getattr(states.c, column) == typed(database, "EntryState", column, value) for column, value in state.items()
+        ]
         # A milestone would be deleted along with the state it names.
         named = milestones.select(pw.SQL("1")).where(milestones.c.target_state_id == states.c.id)
         states.delete().where(*same, ~pw.fn.EXISTS(named)).execute(database)

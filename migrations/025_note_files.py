@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import batches, has_columns, read_json, undecoded
+from framework_schema.rows import batches, brought, has_columns, read_json, text_of, undecoded
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -21,14 +21,15 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     if fake or not has_columns(database, "Note", "id", "image_paths", "file_paths"):
         return
     notes = pw.Table("Note")
-    has_no_file = notes.c.file_paths.is_null() | (notes.c.file_paths << ["", "[]"])
-    query = notes.select(notes.c.id, undecoded(database, notes.c.image_paths)).where(
+    has_no_file = notes.c.file_paths.is_null() | (text_of(database, notes.c.file_paths) << ["", "[]"])
+    query = notes.select(notes.c.id, text_of(database, undecoded(database, notes.c.image_paths))).where(
         notes.c.image_paths.is_null(False), has_no_file
     )
+    files = brought(database, notes.c.image_paths, "Note", "file_paths")
     for batch in batches(database, query, notes.c.id):
         ids = [note for note, paths in batch if _are_paths(read_json(paths))]
         if ids:
-            notes.update({notes.c.file_paths: notes.c.image_paths}).where(notes.c.id << ids).execute(database)
+            notes.update({notes.c.file_paths: files}).where(notes.c.id << ids).execute(database)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema.rows import batches, has_columns, read_json, undecoded, write_json
+from framework_schema.rows import batches, has_columns, read_json, text_of, typed, undecoded, write_json
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -21,15 +21,17 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     if fake or not has_columns(database, "Note", "id", "urls", "url_bookmarks"):
         return
     notes = pw.Table("Note")
-    has_no_bookmark = notes.c.url_bookmarks.is_null() | (notes.c.url_bookmarks << ["", "[]"])
-    query = notes.select(notes.c.id, undecoded(database, notes.c.urls)).where(
+    has_no_bookmark = notes.c.url_bookmarks.is_null() | (text_of(database, notes.c.url_bookmarks) << ["", "[]"])
+    query = notes.select(notes.c.id, text_of(database, undecoded(database, notes.c.urls))).where(
         notes.c.urls.is_null(False), has_no_bookmark
     )
     for batch in batches(database, query, notes.c.id):
         for note, urls in batch:
             bookmarks = _bookmarks(read_json(urls))
             if bookmarks:
-                change = notes.update({notes.c.url_bookmarks: write_json(bookmarks)})
+                change = notes.update(
+                    {notes.c.url_bookmarks: typed(database, "Note", "url_bookmarks", write_json(bookmarks))}
+                )
                 change.where(notes.c.id == note).execute(database)
 
 

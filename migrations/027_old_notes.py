@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns
+from framework_schema.rows import brought, has_columns, text_of
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -27,14 +27,15 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         return
     notes, entries = pw.Table("Note"), pw.Table("Entry")
     if has_columns(database, "Note", "content", "note_text"):
-        change = notes.update({notes.c.note_text: notes.c.content})
+        change = notes.update({notes.c.note_text: brought(database, notes.c.content, "Note", "note_text")})
         change.where(notes.c.note_text.is_null(), notes.c.content.is_null(False)).execute(database)
     if has_columns(database, "Note", "parent_id", "parent_type", "entry_id") and has_columns(database, "Entry", "id"):
-        is_entry = pw.fn.LOWER(notes.c.parent_type) == "entry"
+        is_entry = pw.fn.LOWER(text_of(database, notes.c.parent_type)) == "entry"
         if has_columns(database, "Entry", "type"):
-            is_entry |= entries.c.type == notes.c.parent_type
-        parent = entries.select(pw.SQL("1")).where(entries.c.id == notes.c.parent_id, is_entry)
-        change = notes.update({notes.c.entry_id: notes.c.parent_id})
+            is_entry |= text_of(database, entries.c.type) == text_of(database, notes.c.parent_type)
+        parent_id = brought(database, notes.c.parent_id, "Note", "entry_id")
+        parent = entries.select(pw.SQL("1")).where(entries.c.id == parent_id, is_entry)
+        change = notes.update({notes.c.entry_id: parent_id})
         change.where(notes.c.entry_id.is_null(), pw.fn.EXISTS(parent)).execute(database)
 
 

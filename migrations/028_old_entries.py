@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns
+from framework_schema.rows import has_columns, text_of
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -27,7 +27,7 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     if not has_columns(database, "EntryType", "id", "name"):
         return
     entries, types = pw.Table("Entry"), pw.Table("EntryType")
-    named = types.c.name == entries.c.type
+    named = text_of(database, types.c.name) == text_of(database, entries.c.type)
     found = types.select(pw.fn.MIN(types.c.id)).where(named)
     change = entries.update({entries.c.entry_type_id: found})
     some = types.select(pw.SQL("1")).where(named)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns
+from framework_schema.rows import brought, has_columns, text_of
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -28,8 +28,9 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     in_use = entries.select(pw.SQL("1")).where(entries.c.commenced_at.is_null(False)).limit(1)
     if list(in_use.tuples().execute(database)):
         return
-    change = entries.update({entries.c.commenced_at: entries.c.created_at})
-    change.where(entries.c.created_at != "").execute(database)
+    created = brought(database, entries.c.created_at, "Entry", "commenced_at")
+    change = entries.update({entries.c.commenced_at: created})
+    change.where(text_of(database, entries.c.created_at) != "").execute(database)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:

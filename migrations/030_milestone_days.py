@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema.rows import batches, day_of, has_columns, undecoded
+from framework_schema.rows import batches, day_of, has_columns, text_of, undecoded, whole
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -53,8 +53,8 @@ def _by_entry(database: pw.Database, entries: list[Any]) -> dict[Any, list[dict[
     has_dates = has_columns(database, "EntryStateMilestone", "target_date")
     query = milestones.select(
         *(milestones.c[name] for name in COLUMNS[:5]),
-        undecoded(database, milestones.c.created_at),
-        undecoded(database, milestones.c.updated_at),
+        text_of(database, undecoded(database, milestones.c.created_at)),
+        text_of(database, undecoded(database, milestones.c.updated_at)),
         undecoded(database, milestones.c.target_date) if has_dates else pw.Value(None),
     ).where(milestones.c.entry_id << entries)
     begun = [name for name in ("commenced_at", "created_at") if has_columns(database, "Entry", "id", name)]
@@ -65,7 +65,7 @@ def _by_entry(database: pw.Database, entries: list[Any]) -> dict[Any, list[dict[
     }
     found: dict[Any, list[dict[str, Any]]] = {}
     for row in query.order_by(milestones.c.id).tuples().execute(database):
-        milestone = dict(zip((*COLUMNS, "target_date"), row, strict=True))
+        milestone = dict(zip((*COLUMNS, "target_date"), map(whole, row), strict=True))
         milestone["has_date"] = milestone["target_date"] is not None
         milestone["target"], milestone["start"] = day_of(milestone["target_date"]), starts.get(milestone["entry_id"])
         found.setdefault(milestone["entry_id"], []).append(milestone)

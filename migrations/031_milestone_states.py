@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns
+from framework_schema.rows import brought, has_columns, text_of
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -26,9 +26,10 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
             continue
         target, value = milestones.c[column], states.c[source]
         is_target = states.c.id == milestones.c.target_state_id
-        change = milestones.update({target: states.select(value).where(is_target)})
+        wanted = brought(database, value, "EntryStateMilestone", column)
+        change = milestones.update({target: states.select(wanted).where(is_target)})
         some = states.select(pw.SQL("1")).where(is_target, value.is_null(False))
-        change.where(target.is_null() | (target == ""), pw.fn.EXISTS(some)).execute(database)
+        change.where(target.is_null() | (text_of(database, target) == ""), pw.fn.EXISTS(some)).execute(database)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns, takes
+from framework_schema.rows import brought, has_columns, takes, text_of
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -37,19 +37,16 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     newest = _newest(database, "SharedSensorData", "id")
     named = max(_newest(database, *place) for place in NAMED_IN)
     note = pw.Value('{"migrated_from_sensor_data_id": ').concat(old.c.id).concat("}")
-    is_same_time = (new.c.recorded_at == old.c.recorded_at) | (
-        new.c.recorded_at.is_null() & old.c.recorded_at.is_null()
+    said = {"sensor_type": old.c.sensor_type, "value": old.c.value, "recorded_at": old.c.recorded_at, "metadata": note}
+    kind, value, at, mark = (brought(database, given, "SharedSensorData", name) for name, given in said.items())
+    is_marked = (text_of(database, new.c.metadata) == text_of(database, mark)) & (
+        text_of(database, new.c.source_type) == "migrated"
     )
-    is_copy = (
-        (new.c.metadata == note)
-        & (new.c.source_type == "migrated")
-        & (new.c.sensor_type.concat("") == old.c.sensor_type)
-        & (new.c.value == old.c.value)
-        & is_same_time
-    )
+    is_same_time = (new.c.recorded_at == at) | (new.c.recorded_at.is_null() & at.is_null())
+    is_copy = is_marked & (new.c.sensor_type.concat("") == kind) & (new.c.value == value) & is_same_time
     numbers = [pw.fn.ROW_NUMBER().over(order_by=[old.c.id]) + named] if named > newest else []
     readings = (
-        old.select(old.c.sensor_type, old.c.value, old.c.recorded_at, pw.Value("migrated"), note, now, *numbers)
+        old.select(kind, value, at, pw.Value("migrated"), mark, now, *numbers)
         .join(entry, on=(entry.c.id == old.c.entry_id))
         .join(new, pw.JOIN.LEFT_OUTER, on=is_copy)
         .where(new.c.id.is_null(), old.c.sensor_type.is_null(False), old.c.value.is_null(False))
@@ -57,8 +54,8 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     )
     links = (
         old.select(new.c.id, old.c.entry_id, pw.Value("primary"), now)
-        .join(new, on=(new.c.metadata == note))
-        .where(new.c.id > newest, new.c.source_type == "migrated")
+        .join(new, on=is_marked)
+        .where(new.c.id > newest)
         .order_by(new.c.id)
     )
     columns = [new.c[name] for name in (*READING, "id")[: len(READING) + len(numbers)]]

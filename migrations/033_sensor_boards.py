@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns
+from framework_schema.rows import has_columns, text_of, typed
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -21,10 +21,10 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     if fake or not has_columns(database, "SensorRegistration", "sensor_type", "board_type"):
         return
     sensors = pw.Table("SensorRegistration")
-    kind = pw.fn.LOWER(sensors.c.sensor_type)
+    kind = pw.fn.LOWER(text_of(database, sensors.c.sensor_type))
     is_c6 = (kind ** "%c6%") | (kind ** "%firebeetle%")
     for board, which in (("firebeetle2_esp32c6", is_c6), ("esp32_wroom32", sensors.c.sensor_type.is_null(False))):
-        change = sensors.update({sensors.c.board_type: board})
+        change = sensors.update({sensors.c.board_type: typed(database, "SensorRegistration", "board_type", board)})
         change.where(sensors.c.board_type.is_null(), which).execute(database)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns, takes
+from framework_schema.rows import brought, has_columns, takes, text_of
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -28,17 +28,23 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     scripts, library, now = pw.Table("SensorScripts"), pw.Table("ScriptLibrary"), pw.SQL("CURRENT_TIMESTAMP")
     every = pw.Table("SensorScripts").alias("every")
     oldest = every.select(pw.fn.MIN(every.c.id)).group_by(every.c.script_content, every.c.script_type)
-    is_same_type = (library.c.script_type == scripts.c.script_type) | (
+    is_same_type = (text_of(database, library.c.script_type) == text_of(database, scripts.c.script_type)) | (
         library.c.script_type.is_null() & scripts.c.script_type.is_null()
     )
     same = library.select(pw.SQL("1")).where(library.c.script_content == scripts.c.script_content, is_same_type)
     name = pw.Case(
         None,
-        [(pw.fn.TRIM(scripts.c.description) != "", pw.fn.SUBSTR(scripts.c.description, 1, 50))],
+        [
+            (
+                pw.fn.TRIM(text_of(database, scripts.c.description)) != "",
+                pw.fn.SUBSTR(text_of(database, scripts.c.description), 1, 50),
+            )
+        ],
         pw.Value("Imported Script ").concat(scripts.c.id),
     )
+    copied = (brought(database, scripts.c[column], "ScriptLibrary", column) for column in COPIED)
     copies = (
-        scripts.select(name, *(scripts.c[column] for column in COPIED), now, now)
+        scripts.select(name, *copied, now, now)
         .where(scripts.c.id << oldest, scripts.c.script_content != "", ~pw.fn.EXISTS(same))
         .order_by(scripts.c.id)
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema.rows import has_columns, undecoded
+from framework_schema.rows import has_columns, typed, undecoded
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -19,11 +19,12 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     if fake or not has_columns(database, "KanbanBoard", "id", "is_default", "created_at"):
         return
     boards = pw.Table("KanbanBoard")
-    query = boards.select(boards.c.id, undecoded(database, boards.c.created_at)).where(boards.c.is_default == 1)
+    on, off = (typed(database, "KanbanBoard", "is_default", value) for value in (1, 0))
+    query = boards.select(boards.c.id, undecoded(database, boards.c.created_at)).where(boards.c.is_default == on)
     defaults = sorted(query.tuples().execute(database), key=_age)
     if len(defaults) > 1:
-        change = boards.update({boards.c.is_default: 0})
-        change.where(boards.c.is_default == 1, boards.c.id != defaults[-1][0]).execute(database)
+        change = boards.update({boards.c.is_default: off})
+        change.where(boards.c.is_default == on, boards.c.id != defaults[-1][0]).execute(database)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:

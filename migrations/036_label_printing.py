@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import batches, has_columns
+from framework_schema.rows import batches, has_columns, text_of, typed
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -20,15 +20,17 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         return
     sections, other = pw.Table("EntryLayoutSection"), pw.Table("EntryLayoutSection").alias("other")
     renamed = other.select(pw.SQL("1")).where(
-        other.c.layout_id == sections.c.layout_id, other.c.section_type == "label_printing"
+        other.c.layout_id == sections.c.layout_id, text_of(database, other.c.section_type) == "label_printing"
     )
     first = (
         sections.select(sections.c.layout_id, pw.fn.MIN(sections.c.id))
-        .where(sections.c.section_type == "labels", ~pw.fn.EXISTS(renamed))
+        .where(text_of(database, sections.c.section_type) == "labels", ~pw.fn.EXISTS(renamed))
         .group_by(sections.c.layout_id)
     )
     for batch in batches(database, first, sections.c.layout_id):
-        change = sections.update({sections.c.section_type: "label_printing"})
+        change = sections.update(
+            {sections.c.section_type: typed(database, "EntryLayoutSection", "section_type", "label_printing")}
+        )
         change.where(sections.c.id << [section for _, section in batch]).execute(database)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import batches, has_columns, insert_missing, moment, takes
+from framework_schema.rows import batches, has_columns, insert_missing, is_true, moment, takes
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -47,7 +47,10 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
     some = layouts.select(pw.SQL("1")).where(layouts.c.entry_type_id == types.c.id)
     without = types.select(types.c.id, types.c.show_labels_section, types.c.has_sensors).where(~pw.fn.EXISTS(some))
     for batch in batches(database, without, types.c.id):
-        shown = {entry_type: {"labels": labels == 1, "sensors": sensors == 1} for entry_type, labels, sensors in batch}
+        shown = {
+            entry_type: {"labels": is_true(labels), "sensors": is_true(sensors)}
+            for entry_type, labels, sensors in batch
+        }
         common = {"layout_config": '{"cols": 12, "rowHeight": 80}', "created_at": now, "updated_at": now}
         rows = [{"entry_type_id": entry_type, **common} for entry_type in shown]
         insert_missing(database, "EntryTypeLayout", ["entry_type_id"], rows)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 
-from framework_schema.rows import batches, has_columns, insert_missing, moment, takes
+from framework_schema.rows import batches, has_columns, insert_missing, moment, takes, whole
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -59,4 +59,5 @@ def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -
 
 
 def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    number = whole(value)
+    return number if isinstance(number, int) else 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import column_names, has_columns, insert_missing, read_json, takes, undecoded
+from framework_schema.rows import column_names, has_columns, insert_missing, read_json, takes, text_of, typed, undecoded
 
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
@@ -26,12 +26,16 @@ def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) ->
         return
     parameters = pw.Table("SystemParameters")
     name, value = parameters.c.parameter_name, parameters.c.parameter_value
-    scheme = parameters.update({value: "casaos"})
-    scheme.where(name == "theme_color_scheme", value == "default").execute(database)
-    found = parameters.select(undecoded(database, value)).where(name == "theme_section_styles").limit(1)
+    scheme = parameters.update({value: typed(database, "SystemParameters", "parameter_value", "casaos")})
+    scheme.where(name == "theme_color_scheme", text_of(database, value) == "default").execute(database)
+    found = (
+        parameters.select(text_of(database, undecoded(database, value))).where(name == "theme_section_styles").limit(1)
+    )
     for (styles,) in list(found.tuples().execute(database)):
         if styles is None or (read_json(styles) is None and _keep(database, styles)):
-            parameters.update({value: STYLES}).where(name == "theme_section_styles").execute(database)
+            parameters.update({value: typed(database, "SystemParameters", "parameter_value", STYLES)}).where(
+                name == "theme_section_styles"
+            ).execute(database)
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
