@@ -15,6 +15,8 @@ from framework_schema.snapshot import Column
 class MysqlGrammar(Grammar):
     """MariaDB and MySQL, https://mariadb.com/kb/en/alter-table/."""
 
+    kept_types = ("CHAR(255)", "DATETIME(6)")
+
     def quote(self, name: str) -> str:
         """Quote with backticks, whatever the sql_mode."""
         return my_quote(name)

@@ -16,6 +16,24 @@ class PostgresGrammar(Grammar):
     """PostgreSQL, https://www.postgresql.org/docs/current/sql-altertable.html."""
 
     makes_parts = True
+    kept_types = ("text", "timestamp")
+
+    def row_identity(self, table: ServerTable) -> list[str]:
+        """Tell rows without a key apart by their place."""
+        return super().row_identity(table) or ["ctid"]
+
+    def with_identity(self, table: ServerTable) -> str:
+        """Name the place, which * leaves out."""
+        return f"SELECT ctid, * FROM {self.quote(table.name)}"
+
+    def quiet(self, table: ServerTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Switch those off that are on, all of them in the transaction of the change."""
+        if not table.triggers:
+            return (), ()
+        change = f"ALTER TABLE {self.quote(table.name)}"
+        names = [name for name, text in table.triggers.items() if not re.search(r" (?:DISABLE|ENABLE \w+)\b", text)]
+        off = tuple(f"{change} DISABLE TRIGGER {self.quote(name)}" for name in names)
+        return off, tuple(f"{change} ENABLE TRIGGER {self.quote(name)}" for name in names)
 
     def quote(self, name: str) -> str:
         """Quote with double quotes."""

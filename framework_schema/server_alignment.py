@@ -16,7 +16,8 @@ from framework_schema.drift import stray_uniques
 from framework_schema.history import Event
 from framework_schema.left import Left
 from framework_schema.server_ddl import Grammar
-from framework_schema.server_snapshot import ServerTable
+from framework_schema.server_set_aside import SetAside, qualified
+from framework_schema.server_snapshot import ServerIndex, ServerTable
 from framework_schema.snapshot import ADDED, Carried, Column, ForeignKey, Index, Snapshot, refuses
 from framework_schema.wording import say, trace
 
@@ -33,9 +34,12 @@ class Step:
     kind: str = ""
     name: str = ""
     rule: str | None = None
-    repair: str | None = None
-    """The statement that mends those rows, where nothing has to be invented, and their condition."""
-    condition: str | None = None
+    fill: str | None = None
+    """The statement that mends those rows, where nothing has to be invented."""
+    aside: str | None = None
+    """The condition for the rows ``{row}`` that are to be set aside."""
+    clear: ForeignKey | None = None
+    """The reference that is cleared in those rows instead."""
     then: tuple[Step, ...] = ()
     """What goes with it, each of which may fail by itself; not told of when done."""
     blocked: str | None = None
@@ -92,8 +96,10 @@ class ServerAlignment:
         result = self._carry_out(self.additions(self.live()))
         if not strict:
             return result
+        result = replace(result, left=())  # all of it is tried once more in the end
         if repair:
-            result += self._repair([*self.additions(self.live()), *self.tightenings(self.live())])
+            live = self.live()
+            result += self._repair([*self.additions(live), *self.tightenings(live)], live)
         result = self._again(result, self._carry_out(self.tightenings(self.live())))
         return self._again(result, self._carry_out(self.additions(self.live())))
 
@@ -163,7 +169,8 @@ class ServerAlignment:
                 raise
             logger.debug("%s: %s failed\n%s", step.table, step.what, trace(error))
             return error
-        return Left(step.table, step.what, rows, step.rule or "", step.kind, step.name) if rows else None
+        condition = step.aside or step.fill or ""
+        return Left(step.table, step.what, rows, step.rule or "", step.kind, step.name, "", condition) if rows else None
 
     def _left(self, step: Step, error: pw.DatabaseError) -> Left:
         return Left(step.table, step.what, 0, step.rule or "", step.kind, step.name, self.explain(error))
@@ -280,16 +287,22 @@ class ServerAlignment:
         label = ", ".join(sorted(unique))
         rule = self.grammar.duplicates(have.name, names)
         statements = (self.grammar.add_unique(have.name, want, unique, live.names),)
-        condition = self._older_equal(have, list(map(self.quote, names)))
-        repair = f"DELETE FROM {self.quote(have.name)} WHERE {condition}" if condition else None
-        return Step(
-            have.name, f"unique {have.name}({label})", statements, "unique", label, rule, repair, condition
-        )  # fmt: skip
+        aside = self._aside(live).all_but_one(have, list(map(self.quote, names)), None, nulls_alike=False)
+        return Step(have.name, f"unique {have.name}({label})", statements, "unique", label, rule, aside=aside)
 
     def _index(self, want: ServerTable, have: ServerTable, index: Index, live: Snapshot) -> Step:
-        rule = self.grammar.double_index(have.name, index) if index.unique else None
+        rule, aside = None, None
+        if index.unique:
+            keys = index.keys if isinstance(index, ServerIndex) and index.keys else ()
+            nulls_alike = isinstance(index, ServerIndex) and index.nulls_alike
+            rule = self.grammar.double_index(have.name, index)
+            keys = keys or tuple(self.quote(name.removesuffix(" DESC")) for name in index.columns)
+            aside = self._aside(live).all_but_one(have, keys, index.where, nulls_alike=nulls_alike)
         statement = self.grammar.add_index(have.name, want, index, live.names)
-        return Step(have.name, f"index {index.name}", (statement,), "index", index.name, rule)
+        return Step(have.name, f"index {index.name}", (statement,), "index", index.name, rule, aside=aside)
+
+    def _aside(self, live: Snapshot) -> SetAside:
+        return SetAside(self.database, self.grammar, self.expected, live)
 
     def _reference(self, want: ServerTable, have: ServerTable, key: ForeignKey, drop: str | None = None) -> Step:
         statements = [self.grammar.drop_constraint(have.name, drop, "foreign key")] if drop else []
@@ -300,9 +313,10 @@ class ServerAlignment:
         if want is not have and not any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
             orphan = self._orphan(want, have, key)
             rule = f"SELECT child.* FROM {self.quote(have.name)} AS child WHERE {orphan.format(child='child')}"
+        may_be_null = all(t.columns[c].null for t in (want, have) for c in key.columns if c in t.columns)
         return Step(
             have.name, f"{have.name}: {what}", tuple(statements), "foreign key", ", ".join(key.columns), rule,
-            self._orphan_repair(want, have, key, orphan), orphan and orphan.format(child=self.quote(have.name)),
+            aside=orphan and orphan.replace("{child}", "{row}"), clear=key if may_be_null else None,
         )  # fmt: skip
 
     def _orphan(self, want: ServerTable, have: ServerTable, key: ForeignKey) -> str:
@@ -435,7 +449,8 @@ class ServerAlignment:
                 fill = f"UPDATE {self.quote(have.name)} SET {self.quote(name)} = {new.default} WHERE {condition}"
             statement = self.grammar.set_null(self.now(have), loose, False)
             what = f"{have.name}: {name} NOT NULL"
-            yield Step(have.name, what, (statement,), "null", name, rule, fill, None)
+            aside = None if fill else f"{{row}}.{condition}"
+            yield Step(have.name, what, (statement,), "null", name, rule, fill, aside)
 
     def _primary_key(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
         keys = [{label: part for label, part in t.carried.items() if label.startswith("key ")} for t in (want, have)]
@@ -456,7 +471,11 @@ class ServerAlignment:
             drop = [self.grammar.drop_constraint(have.name, name, "primary key")]
         add = f"ALTER TABLE {self.quote(have.name)} ADD {self.grammar.primary_key(want, listed, taken)}"
         label = ", ".join(want.primary_key)
-        yield Step(have.name, f"{have.name}: primary key {label}", (*drop, add), "primary key", label, double)
+        twice = self._aside(live).all_but_one(have, list(map(self.quote, names)), None, nulls_alike=False)
+        lacking = " OR ".join(f"{{row}}.{self.quote(name)} IS NULL" for name in names)
+        aside = f"({lacking} OR ({twice}))" if twice else None
+        what = f"{have.name}: primary key {label}"
+        yield Step(have.name, what, (*drop, add), "primary key", label, double, aside=aside)
 
     def _changed_indexes(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for key, index in want.indexes.items():
@@ -480,7 +499,9 @@ class ServerAlignment:
                 statements: tuple[str, ...] = (how,)
             else:
                 statements = tuple(self.grammar.add_check(have.name, check))
-            yield Step(have.name, f"{have.name}: check {check}", statements, "check", check, rule)
+            columns = [self.quote(column.name) for column in have.columns.values()]
+            aside = f"NOT ({qualified(check, columns, '{row}.')})" if "{" not in check else None
+            yield Step(have.name, f"{have.name}: check {check}", statements, "check", check, rule, aside=aside)
 
     def _references(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for key in sorted(want.foreign_keys - have.foreign_keys, key=repr):
@@ -492,59 +513,29 @@ class ServerAlignment:
 
     # Repair
 
-    def _repair(self, steps: Iterable[Step]) -> Alignment:
-        """Mend the rows that stand against a rule; what goes is copied first. See ``repair`` for the rules."""
-        done = []
+    def _repair(self, steps: Iterable[Step], live: Snapshot) -> Alignment:
+        """Get the rows that stand against a rule out of the way; see ``repair`` for what is done with them."""
+        done: list[str] = []
         for step in steps:
-            rows = self._count(step.rule) if step.rule and step.repair else 0
-            if not rows or step.repair is None:
-                continue
-            if step.condition is not None:
-                self._keep(step.table, step.condition)
-            cursor = self.database.execute_sql(step.repair)
-            mended = self.database.rows_affected(cursor)
-            if mended:
-                done.append(f"repaired {step.table}: {mended} rows, {step.kind} {step.name}")
+            try:
+                with self.attempt():
+                    if step.rule and (step.fill or step.aside) and self._count(step.rule):
+                        done += self._mend(step, live)
+            except pw.DatabaseError as error:
+                if self.is_hindered(error) or self._is_lost():
+                    raise
+                logger.debug("%s: rows against %s could not be set aside\n%s", step.table, step.what, trace(error))
         return Alignment(tuple(done), tuple(Event("repaired", detail=what) for what in done))
 
-    def _keep(self, table: str, condition: str) -> None:
-        """Copy the rows that are to go or to change to ``TABLE_repaired``."""
-        if not self._count(f"SELECT 1 FROM {self.quote(table)} WHERE {condition}"):
-            return
-        taken = set(self.database.get_tables())
-        name, number = f"{table}_repaired", 1
-        while name in taken:
-            number += 1
-            name = f"{table}_repaired_{number}"
-        self.database.execute_sql(
-            f"CREATE TABLE {self.quote(name)} AS SELECT {self.quote(table)}.*, CURRENT_TIMESTAMP AS repaired_at "
-            f"FROM {self.quote(table)} WHERE {condition}"
-        )
-
-    def _orphan_repair(self, want: ServerTable, have: ServerTable, key: ForeignKey, orphan: str | None) -> str | None:
-        if orphan is None:
-            return None
-        condition = orphan.format(child=self.quote(have.name))
-        if key.on_delete == "CASCADE":
-            return f"DELETE FROM {self.quote(have.name)} WHERE {condition}"
-        if key.on_delete == "SET NULL" and all(want.columns[c].null for c in key.columns):
-            update = ", ".join(f"{self.quote(have.columns[c].name)} = NULL" for c in key.columns)
-            return f"UPDATE {self.quote(have.name)} SET {update} WHERE {condition}"
-        return None
-
-    def _older_equal(self, have: ServerTable, keys: Iterable[str]) -> str | None:
-        """Write the condition for rows that an older one equals in all but a single-column primary key.
-
-        Rows with NULL in one of the unique's ``keys`` are no doubles of each other, however alike.
-        """
-        if len(have.primary_key) != 1:
-            return None
-        table, key = self.quote(have.name), self.quote(have.columns[have.primary_key[0]].name)
-        others = [c.name for k, c in have.columns.items() if k not in have.primary_key]
-        same = " AND ".join(self.grammar.same(f"older.{self.quote(c)}", f"{table}.{self.quote(c)}") for c in others)
-        given = "".join(f" AND {table}.{name} IS NOT NULL" for name in keys)
-        older = f"(SELECT * FROM {table}) AS older"
-        return f"EXISTS (SELECT 1 FROM {older} WHERE older.{key} < {table}.{key} AND {same}){given}"
+    def _mend(self, step: Step, live: Snapshot) -> list[str]:
+        if step.fill is not None:
+            rows = self.database.rows_affected(self.database.execute_sql(step.fill))
+            return [f"{step.table}: {rows} NULL in {step.name} filled with the default"] if rows else []
+        table = next(cast(ServerTable, table) for table in live.tables.values() if table.name == step.table)
+        assert step.aside is not None
+        if step.clear is not None:
+            return self._aside(live).clear(table, step.clear, step.aside, f"{step.name} refers to no row")
+        return self._aside(live).move(table, step.aside, step.what)
 
     def _is_empty(self, table: str) -> bool:
         return self.database.execute_sql(f"SELECT 1 FROM {self.quote(table)} LIMIT 1").fetchone() is None

@@ -22,6 +22,21 @@ class Grammar(ABC):
     """
 
     makes_parts: ClassVar[bool] = False
+    kept_types: ClassVar[tuple[str, str]]
+    """What text and a moment are called in a CAST."""
+
+    def row_identity(self, table: ServerTable) -> list[str] | None:
+        """Return the columns that tell rows apart, the older ones first; None where there are none."""
+        return [self.quote(table.columns[key].name) for key in table.primary_key] or None
+
+    def with_identity(self, table: ServerTable) -> str:
+        """Write the query for the rows of a table with all that ``row_identity`` names."""
+        return f"SELECT * FROM {self.quote(table.name)}"
+
+    def quiet(self, table: ServerTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Write what keeps the triggers of a table from firing, and what lets them again."""
+        made = [statement for name in table.triggers for statement in self.make_trigger(table, name)]
+        return tuple(self.drop_trigger(table.name, name) for name in table.triggers), tuple(made)
 
     @abstractmethod
     def quote(self, name: str) -> str:

@@ -95,7 +95,7 @@ class ServerOperations(Operations):
             return
         if not live.columns.keys() >= set(keys) or not self._fits(live, index):
             return
-        if (index._unique and self._is_double(live, index, names)):
+        if index._unique and self._is_double(live, index, names):
             return
         with self.own(), self._changing(live.name):
             self.database.execute(index.safe(False))

@@ -34,6 +34,11 @@ class ServerTable(Table):
 
     gains_key_by_index: ClassVar[bool] = False
 
+    @property
+    def invalid_keys(self) -> frozenset[ForeignKey]:
+        """The references that were never proven, which act all the same."""
+        return frozenset(key for key in self.invalid if isinstance(key, ForeignKey))
+
     auto: str | None = field(default=None, compare=False)
     constraint_names: Mapping[Any, str] = field(default_factory=dict, compare=False, repr=False)
     invalid: frozenset[Any] = field(default=frozenset(), compare=False, repr=False)

@@ -258,7 +258,7 @@ def test_what_rows_forbid_is_left_and_named_with_a_query_and_repaired_on_request
 
     assert not repaired.left
     assert not engine.runner(source).drift(strict=True)
-    assert engine.sql('SELECT id, title FROM "Child" ORDER BY id') == [(1, "a"), (3, "none")]
+    assert engine.sql('SELECT id, title FROM "Child" ORDER BY id') == [(1, "a"), (2, "b"), (3, "none")]
 
 
 def test_strict_takes_away_rules_that_are_not_expected(engine, folder):
