@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from framework_schema.left import Kept, Left
     from framework_schema.operations import Operations
     from framework_schema.orphans import Violation
+    from framework_schema.shipped import Shipped
     from framework_schema.snapshot import Snapshot
 
 POLL = 0.1
@@ -146,6 +147,22 @@ class Dialect(ABC):
     @abstractmethod
     def scratch(self, database: pw.Database) -> Scratch:
         """Return an empty place of the same engine."""
+
+    def shipped(self, database: pw.Database) -> Shipped | None:
+        """Return what the framework's scripts define on this engine, where the package ships that."""
+        return None
+
+    def major(self, database: pw.Database) -> int:
+        """Return the server's major version, which decides how it prints a schema."""
+        return 0
+
+    def is_forbidden(self, error: BaseException) -> bool:
+        """Tell whether this user lacks the right to do what failed."""
+        return False
+
+    def scratch_right(self, database: pw.Database, scripts: str) -> str:
+        """Say in one line which right it takes to try these scripts in a scratch place."""
+        return f"{scripts} could not be tried in a scratch place"
 
     def lacks_what_is_outside(self, error: BaseException) -> bool:
         """Tell whether a script failed in a scratch since it needs what an extension has in the live schema."""

@@ -33,6 +33,7 @@ from framework_schema.plan import Plan, duplicate_numbers, plan_up, without_curs
 from framework_schema.plan_cache import PlanCache, Recording
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.retry import refuse_early_retry
+from framework_schema.shipped import Shipped
 from framework_schema.snapshot import Snapshot
 from framework_schema.sources import (
     APP,
@@ -100,6 +101,8 @@ class Looker:
         self._repeated_steps: list[StepResult] = []
         """What stands of a plan that was repeated in part, where the scripts go on from there."""
         self._check_each = False
+        self._untried: str | None = None
+        """Which scripts' schema was not compared, and which right that takes."""
         self._examined = True
         """False while a large file was checked in part only; scripts that touch rows wait for the rest."""
         self._backup: Path | None = None
@@ -247,8 +250,29 @@ class Looker:
 
     def expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
         """Return the schema that these migrations make where there is nothing."""
+        ready = self.dialect.shipped(self.target.database)
+        ours = None if ready is None else ready.snapshot(migrations, self.config.table)
+        if ready is not None and ours is not None and ready.version == self.dialect.major(self.target.database):
+            return ours if structural else ours.loose()
         scratch = self.dialect.scratch(self.target.database)
-        return expected_schema(tuple(migrations), self.config.table, structural, scratch)
+        try:
+            return expected_schema(tuple(migrations), self.config.table, structural, scratch)
+        except pw.DatabaseError as error:
+            if ready is None or not self.dialect.is_forbidden(error):
+                raise
+        return self._expected_of_ours(ready, migrations, ours, structural)
+
+    def _expected_of_ours(
+        self, ready: Shipped, migrations: Sequence[Migration], ours: Snapshot | None, structural: bool
+    ) -> Snapshot:
+        """Make do with what ships, where this user may make no scratch place; scripts of others are not compared."""
+        if ours is None:
+            framework = [migration for migration in migrations if migration.source == FRAMEWORK]
+            ours = ready.snapshot(framework, self.config.table) or Snapshot({})
+            others = sorted({migration.source for migration in migrations if migration.source != FRAMEWORK})
+            untried = f"the scripts of {', '.join(others)}" if others else "edited scripts"
+            self._untried = self.dialect.scratch_right(self.target.database, untried)
+        return ours if structural else ours.loose()
 
     def _refuse(self, found: Found, *, allow_ahead: bool = False) -> None:
         if found.is_foreign and not self.adopt_foreign:
@@ -317,6 +341,7 @@ class Looker:
                 *_remarks(status, self.known),
             ]
             pending = tuple(migration.key for migration in status.pending)
+            notes += [self._untried] if self._untried else []
             parts |= {"at": status.at, "pending": pending, "notes": tuple(notes)}
         return Report(self.target.name, hide_password(self.target.url), self.target.engine, state, **parts)
 

@@ -32,6 +32,7 @@ from framework_schema.server import (
 )
 from framework_schema.server_alignment import Around
 from framework_schema.server_snapshot import pg_quote
+from framework_schema.shipped import Shipped, shipped
 from framework_schema.wording import say
 
 LOCK_CLASS = 0x66736368
@@ -302,6 +303,26 @@ class PostgresDialect(ServerDialect):
     def schema_version(self, database: pw.Database) -> str:
         """Hash which catalog rows there are and who wrote each last: ``xmin`` changes with every ALTER."""
         return str(_one(database, VERSION))
+
+    def shipped(self, database: pw.Database) -> Shipped | None:
+        """Return what was read from a PostgreSQL of our own; CockroachDB prints other texts."""
+        return shipped("postgresql") if self.name == "postgresql" else None
+
+    def major(self, database: pw.Database) -> int:
+        """Ask the connection."""
+        return int(getattr(database, "server_version", 0) or 0) // 10000
+
+    def is_forbidden(self, error: BaseException) -> bool:
+        """Know insufficient privilege, and a transaction or standby that only reads."""
+        return _code(error) in ("42501", "25006")
+
+    def scratch_right(self, database: pw.Database, scripts: str) -> str:
+        """Name the grant."""
+        user = _one(database, "SELECT current_user")
+        return (
+            f"what {scripts} define was not compared with the database: that is tried in a scratch schema, which"
+            f" takes GRANT CREATE ON DATABASE {pg_quote(str(database.database))} TO {pg_quote(str(user))}"
+        )
 
     def scratch(self, database: pw.Database) -> Scratch:
         """Return a schema of its own in a transaction that cannot be committed."""

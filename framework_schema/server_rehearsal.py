@@ -26,7 +26,7 @@ from framework_schema.migration import Migration
 from framework_schema.mysql import MysqlDialect, OwnMysql
 from framework_schema.postgres import OwnPostgres
 from framework_schema.rehearsal import Tape, only_reads
-from framework_schema.report import Outcome, Report
+from framework_schema.report import Outcome, Report, State
 from framework_schema.runner import Runner
 from framework_schema.server import LOCK_WAIT
 from framework_schema.server_snapshot import ServerTable, my_quote
@@ -51,6 +51,9 @@ def rehearse_on_server(runner: Runner, run: Callable[[Runner], Report], tape: Ta
     Raises ``PlanRefused`` where it is not possible, and ``DatabaseError`` as
     the real run would.
     """
+    if runner.target.engine == "postgresql" and (unable := _only_reads(runner)):
+        found = runner.status()
+        return replace(found, notes=(*found.notes, unable)) if found.state is State.PENDING else found
     with rehearsing(runner, tape) as twin:
         untried = _untried(runner) if runner.target.engine == "postgresql" else frozenset()
         twin.known = replace(twin.known, migrations=tuple(_blank(m, untried) for m in twin.known.migrations))
@@ -152,6 +155,18 @@ def _undone(runner: Runner, tape: Tape) -> Iterator[Runner]:
     database = _heard(Rehearsed, live, str(live.database), tape)
     database.wait = min(database.wait, WAIT)
     yield _twin(runner, database)
+
+
+def _only_reads(runner: Runner) -> str | None:
+    """Say that nothing can be tried, where this user may not change the schema."""
+    with runner.target.connected() as database:
+        may, user = database.execute_sql(
+            "SELECT has_schema_privilege(current_schema(), 'CREATE') "
+            "AND current_setting('transaction_read_only') = 'off', current_user"
+        ).fetchone()
+    return (
+        None if may else f"nothing was tried: {user} may only read here; what is pending is named, its SQL is not known"
+    )
 
 
 def _untried(runner: Runner) -> frozenset[str]:
