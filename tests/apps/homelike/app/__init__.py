@@ -28,7 +28,7 @@ def create_app():
 def home():
     with connect() as connection:
         (dashboards,) = connection.execute("SELECT count(*) FROM Dashboard").fetchone()
-    return jsonify(dashboards=dashboards, **system_parameters())
+    return jsonify(dashboards=dashboards, project_name=system_parameters().get("project_name"))
 
 
 def add_rows():
