@@ -24,7 +24,7 @@ from framework_schema.errors import Hindered, Locked, NeedsWriting, RowsTouched,
 from framework_schema.expected import call, describe, orm_of
 from framework_schema.guard import guarded
 from framework_schema.history import PEEWEE_MIGRATE_TABLE, Event, History
-from framework_schema.looking import Found, Looker, Orphaned, since, unreadable
+from framework_schema.looking import Found, Looker, Orphaned, since, sources_told, unreadable
 from framework_schema.migration import Migration, Style
 from framework_schema.old_style import names_in_history
 from framework_schema.order import Order
@@ -34,7 +34,7 @@ from framework_schema.plan_cache import ALIGN, PREPARE, Recording, key_of
 from framework_schema.refilling import refills
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.rollback import partly
-from framework_schema.sources import APP
+from framework_schema.sources import APP, FRAMEWORK
 from framework_schema.status import compare
 from framework_schema.watched import Tape
 from framework_schema.wording import trace
@@ -287,7 +287,8 @@ class Applier(Looker):
         history: History,
     ) -> Report:
         """Make what is missing all the same, prove that nothing was orphaned, and leave the mark."""
-        status = compare(found.known.migrations, history.applied(), found.known.sources)
+        rows = history.applied()
+        status = compare(found.known.migrations, rows, found.known.sources)
         expected = self.expected(status.applied, order.strict)
         alignment = Alignment()
         if self.config.align != "off":
@@ -306,17 +307,19 @@ class Applier(Looker):
         did = bool(steps or alignment.events)
         if not did:
             self.dialect.discard(database)
-        is_proven = status.is_current and not error and not alignment.left
+        unseen = self.unseen(rows, found.known)
+        is_proven = status.is_current and not error and not alignment.left and not unseen
         if did and is_proven:
             self._leave_mark(database, order, status.at)
-        at_rest = State.AHEAD if status.ahead else State.CURRENT
+        at_rest = State.AHEAD if status.ahead else State.PENDING if unseen else State.CURRENT
         report = self._report(
-            State.FAILED if error else State.MIGRATED if did else at_rest,
+            State.FAILED if error else State.MIGRATED if did and not unseen else at_rest,
             status,
             steps=(*steps, *unread),
             aligned=tuple(alignment.done),
             left=tuple(item.as_dict() for item in alignment.left),
             lost=self._lost(database),
+            remarks=self._unseen_told(database, rows, found.known),
             error=error and f"{self.target.name}: {error}",
         )
         if self._recording is not None and is_proven:
@@ -350,7 +353,12 @@ class Applier(Looker):
 
     def _leave_mark(self, database: pw.Database, order: Order, at: str | None) -> None:
         mark = marks.made(order.level, self._plugins, self.fingerprint, self._state(database))
-        self._history(database).log(Event("verified", key=at, mark=mark))
+        told = "; ".join(source for source in sources_told(self.sources, self.known) if self._is_here(source))
+        self._history(database).log(Event("verified", key=at, mark=mark, detail=told))
+
+    def _is_here(self, told: str) -> bool:
+        """Leave plugins out of the record that this database may not carry."""
+        return self.all_plugins or told.split(" ")[0] in (FRAMEWORK, APP)
 
     # Recording for the plan cache
 

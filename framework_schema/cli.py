@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from framework_schema.config import Config
     from framework_schema.console import Screen
     from framework_schema.fleet import FleetReport, Task
-    from framework_schema.inventory import Inventory
+    from framework_schema.inventory import Inventory, Member
     from framework_schema.report import Report
     from framework_schema.runner import Runner
     from framework_schema.sources import Source
@@ -150,7 +150,7 @@ def history(
     from framework_schema.inventory import read_targets, select
 
     members = select(read_targets(targets).members, names)
-    tasks = plan_tasks("status", members, (), _config(options))
+    tasks = plan_tasks("status", members, (), _config())
     return _history(options, tasks, limit=limit, failed=failed, events=events)
 
 
@@ -172,13 +172,13 @@ def demo(options: Options, directory: str) -> int:
 
 @main.command()
 @click.argument("target")
-@with_options(*ROLLBACK)
+@with_options(CHOICE[2], *ROLLBACK)
 @common
-def rollback(options: Options, target: str, **asked: Any) -> int:
+def rollback(options: Options, target: str, folders: Sequence[str], **asked: Any) -> int:
     """Undo migrations of one database, newest first, after telling what would go."""
     from framework_schema import upkeep
 
-    with _runner(options, target) as runner:
+    with _runner(options, target, folders) as runner:
         return upkeep.roll_back(options, runner, **asked)
 
 
@@ -233,11 +233,14 @@ def copy(options: Options, source: str, target: str, replace: bool, extras: bool
     from pathlib import Path
 
     from framework_schema import console
-    from framework_schema.sources import app_folders, installed
+    from framework_schema.inventory import is_url
+    from framework_schema.nearby import folders_near
+    from framework_schema.sources import APP, FRAMEWORK, Folder, installed
     from framework_schema.transfer import copy as transfer
 
-    config = _config(options)
-    sources = (*installed(), *app_folders(Path.cwd()))
+    config = _config()
+    near = () if is_url(source) else folders_near(Path(source))
+    sources = (*installed(), *([Folder(near, APP, (FRAMEWORK,))] if near else []))
     report = transfer(
         source, target, sources=sources, replace_rows=replace, extras=extras, rejects=rejects, config=config
     )
@@ -257,7 +260,7 @@ def doctor(options: Options, targets: Sequence[str], names: Sequence[str]) -> in
     members = select(read_targets(targets).members, names)
     found = []
     for member in members:
-        with _runner(options, member.url) as runner:
+        with _runner(options, member) as runner:
             found.append((member.name, upkeep.diagnosed(runner)))
     return upkeep.told_findings(options, found)
 
@@ -432,22 +435,33 @@ def _own(
         problems = tuple(problem.error for problem in runner.known.problems)
     fleet = FleetReport(command, (report,), problems=problems, duration_ms=report.duration_ms)
     console.show_fleet(screen, fleet, (), dry_run=dry_run)
-    return exit_code(fleet)
+    return exit_code(fleet, dry_run=dry_run)
 
 
 # Work
 
 
 @contextmanager
-def _runner(options: Options, target: str) -> Iterator[Runner]:
-    """Make the runner of one database, with the installed sources and the app's own folders."""
-    from pathlib import Path
+def _runner(options: Options, target: str | Member, folders: Sequence[str] = ()) -> Iterator[Runner]:
+    """Make the runner of one database, with the sources that belong to it."""
+    from framework_schema.errors import ConfigError
+    from framework_schema.inventory import Inventory, read_targets
 
-    from framework_schema.runner import Runner
-    from framework_schema.sources import app_folders, installed
+    if not isinstance(target, str):
+        members: tuple[Member, ...] = (target,)
+    else:
+        members = read_targets([target]).members
+    if len(members) != 1:
+        raise ConfigError(f"{target} stands for {len(members)} databases, and this is for one. Name the one.")
+    from framework_schema import fleet
 
-    config = replace(_config(options), **_overrides(options))
-    yield Runner(target, (*installed(), *app_folders(Path.cwd())), config=config, create=False, all_plugins=False)
+    notes: list[str] = []
+    members = _located(members, (), folders, notes)
+    sources = _sources(Inventory(members), (), folders)
+    (task,) = fleet.plan_tasks("look", members, sources, _config(), overrides=_overrides(options))
+    for note in notes:
+        options.screen.tell(f"note: {note}")
+    yield fleet.runner_of(task, create=False)
 
 
 def _fleet(
@@ -478,11 +492,13 @@ def _fleet(
 
     screen = options.screen
     inventory = read_targets(targets)
-    inventory = Inventory(shard(select(inventory.members, names), part), inventory.notes)
+    notes = list(inventory.notes)
+    members = _located(shard(select(inventory.members, names), part), source_names, folders, notes)
+    inventory = Inventory(members, tuple(notes))
     sources = _sources(inventory, source_names, folders)
-    problems = _problems(sources, to)
+    problems = _problems(fleet.sources_of(members, sources), to)
     tasks = fleet.plan_tasks(
-        command, inventory.members, sources, _config(options), to=to, repair=repair, allow_ahead=allow_ahead,
+        command, inventory.members, sources, _config(), to=to, repair=repair, allow_ahead=allow_ahead,
         adopt_foreign=adopt_foreign,
         only=bool(source_names), overrides=_overrides(options, strict=strict, backup=backup, out_of_order=out_of_order),
     )  # fmt: skip
@@ -508,10 +524,10 @@ def _fleet(
     name = "migrate" if command == "rehearse" else command
     report = replace(report, command=name, notes=inventory.notes, problems=problems)
     console.show_fleet(screen, report, targets or list(names), dry_run=dry_run)
-    return exit_code(report)
+    return exit_code(report, dry_run=dry_run)
 
 
-def exit_code(report: FleetReport) -> int:
+def exit_code(report: FleetReport, *, dry_run: bool = False) -> int:
     """Return what the shell gets to know: see the design's section 10."""
     from framework_schema.report import State
 
@@ -522,15 +538,15 @@ def exit_code(report: FleetReport) -> int:
     if states & {State.FAILED, State.AHEAD}:
         return NOT_AS_WANTED if looks else FAILED
     drifted = report.command == "check" and any(item.drift for item in report.reports)
-    if looks and (State.PENDING in states or drifted):
+    if (looks or not dry_run) and (State.PENDING in states or drifted):
         return NOT_AS_WANTED
     return USAGE if report.problems else OK
 
 
-def _config(options: Options) -> Config:
-    from framework_schema.config import from_mapping
+def _config() -> Config:
+    from framework_schema.config import from_mapping, layered
 
-    return from_mapping(os.environ)
+    return from_mapping(layered({}, os.environ))
 
 
 def _overrides(
@@ -558,7 +574,7 @@ def _sources(inventory: Inventory, names: Sequence[str], folders: Sequence[str])
     from pathlib import Path
 
     from framework_schema.errors import ConfigError
-    from framework_schema.sources import APP, FRAMEWORK, Folder, app_folders, installed
+    from framework_schema.sources import APP, FRAMEWORK, Folder, installed, refuse_unknown
 
     data = {member.path.resolve().parent for member in inventory.members if member.path is not None}
     for folder in map(Path, folders):
@@ -569,8 +585,25 @@ def _sources(inventory: Inventory, names: Sequence[str], folders: Sequence[str])
                 f"--folder {folder}: it holds the databases, and scripts are never run from there. Nothing was "
                 "opened. Move the scripts to a folder of their own."
             )
-    own = (Folder(tuple(folders), APP, (FRAMEWORK,)),) if folders else app_folders(Path.cwd())
-    return _chosen((*installed(), *own), names)
+    if APP in names and not folders and not any(member.folders for member in inventory.members):
+        raise ConfigError("there is no script of an app's own near these databases. Nothing was opened. Give --folder.")
+    own = (Folder(tuple(folders), APP, (FRAMEWORK,)),) if folders else ()
+    found = (*installed(), *own)
+    refuse_unknown(_config().sources or (), {source.name for source in found})
+    return _chosen(found, [name for name in names if name != APP or folders] or [FRAMEWORK] * bool(names))
+
+
+def _located(
+    members: Sequence[Member], source_names: Sequence[str], folders: Sequence[str], notes: list[str]
+) -> tuple[Member, ...]:
+    """Give the members the script folders of their projects, unless others were named."""
+    from framework_schema.nearby import remark_on_servers, with_own_folders
+    from framework_schema.sources import APP
+
+    if folders or (source_names and APP not in source_names):
+        return tuple(replace(member, folders=()) if source_names and not folders else member for member in members)
+    remark_on_servers(members, notes)
+    return with_own_folders(members, notes)
 
 
 def _chosen(sources: tuple[Source, ...], names: Sequence[str]) -> tuple[Source, ...]:
@@ -590,19 +623,21 @@ def _chosen(sources: tuple[Source, ...], names: Sequence[str]) -> tuple[Source, 
     return tuple(source for source in sources if source.name in wanted)
 
 
-def _problems(sources: Sequence[Source], to: str | None) -> tuple[str, ...]:
+def _problems(alternatives: Sequence[Sequence[Source]], to: str | None) -> tuple[str, ...]:
     """Load all scripts once, before any database is opened, and say which sources cannot take part."""
     from difflib import get_close_matches
 
     from framework_schema.errors import ConfigError
+    from framework_schema.plan import meant
     from framework_schema.sources import collect
 
-    known = collect(sources)
-    if to is not None and to not in known.by_key:
-        close = [key for key in known.by_key if to.lower() in key.lower()] or get_close_matches(to, known.by_key, 5)
-        hint = f"Did you mean: {', '.join(close)}?" if close else f"The newest is {[*known.by_key, '-'][-2]}."
+    collections = [collect(sources) for sources in alternatives]
+    keys = list(dict.fromkeys(key for known in collections for key in known.by_key))
+    if to is not None and not meant(to, keys):
+        close = [key for key in keys if to.lower() in key.lower()] or get_close_matches(to, keys, 5)
+        hint = f"Did you mean: {', '.join(close)}?" if close else f"The newest is {[*keys, '-'][-2]}."
         raise ConfigError(f"--to {to}: there is no such migration. Nothing was opened. {hint}")
-    return tuple(problem.error for problem in known.problems)
+    return tuple(dict.fromkeys(problem.error for known in collections for problem in known.problems))
 
 
 def _history(options: Options, tasks: Sequence[Task], *, limit: int | None, failed: bool, events: bool) -> int:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from framework_schema.errors import ConfigError
 from framework_schema.marks import TABLE
 
 PREFIX = "FRAMEWORK_SCHEMA_"
+TESTS = f"{PREFIX}TEST_"
+"""How the keys begin that only this project's own tests read."""
+ELSEWHERE = ("DATABASE", "STATUS_URL", "STATUS_GUARD")
+"""Keys that the extension reads itself."""
 CHOICES = {
     "mode": ("first_request", "startup", "check", "off"),
     "on_error": ("continue", "unavailable"),
@@ -52,6 +57,31 @@ class Config:
             if getattr(self, name) not in choices:
                 found = f"{PREFIX}{name.upper()} is {getattr(self, name)!r}"
                 raise ConfigError(f"{found}; it can be {', '.join(choices)}. Nothing was opened.")
+
+
+def layered(settings: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ``FRAMEWORK_SCHEMA_*`` keys of an app's config with those of the environment over them.
+
+    What is empty in the environment is not set. Raises ``ConfigError`` for a key that means nothing.
+    """
+    ours = {key: value for key, value in settings.items() if _is_ours(key)}
+    over = {key: value for key, value in environment.items() if _is_ours(key) and value != ""}
+    _refuse_unknown(ours, "the app's config")
+    _refuse_unknown(over, "the environment")
+    return ours | over
+
+
+def _is_ours(key: Any) -> bool:
+    return isinstance(key, str) and key.startswith(PREFIX) and not key.startswith(TESTS)
+
+
+def _refuse_unknown(settings: Mapping[str, Any], place: str) -> None:
+    known = [PREFIX + name.upper() for name in KINDS] + [PREFIX + name for name in ELSEWHERE]
+    for key in settings:
+        if key not in known:
+            close = get_close_matches(key, known, 1, 0.7)
+            hint = f"Did you mean {close[0]}?" if close else "docs/reference/configuration.md lists the keys."
+            raise ConfigError(f"{key} in {place} means nothing. Nothing was opened. {hint}")
 
 
 def from_mapping(settings: Mapping[str, Any]) -> Config:

@@ -220,6 +220,11 @@ def _show_details(to: Screen, report: FleetReport, dry_run: bool) -> None:
             if note not in common:
                 to.say(f"note: {printable(item.name)}: {printable(note)}")
         if to.verbose:
+            for source in item.sources:
+                to.say(f"source: {printable(item.name)}: {printable(source)}")
+            if report.command in ("status", "check"):
+                for key in item.pending:
+                    to.say(f"pending: {printable(item.name)}: {printable(key)}")
             _show_steps(to, item)
         if dry_run:
             _show_rehearsal(to, item)
@@ -296,7 +301,7 @@ def _next(report: FleetReport, targets: Sequence[str], dry_run: bool) -> str | N
         return shell("framework-schema", "history", wrong[State.FAILED].name) + " --failed"
     if State.LOCKED in wrong:
         return f"{again} --timeout 300  (waits longer)"
-    if State.PENDING in counts:
+    if any(item.pending or item.drift for item in report.reports if item.state is State.PENDING):
         return again
     left = [item for database in report.reports for item in database.left]
     if any(item["repair"] for item in left):

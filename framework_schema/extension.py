@@ -26,7 +26,7 @@ from flask import Flask, Response, current_app
 
 from framework_schema import marks
 from framework_schema.app_database import find_database, make_database, unwrap
-from framework_schema.config import PREFIX, Config, from_mapping
+from framework_schema.config import PREFIX, Config, from_mapping, layered
 from framework_schema.databases import hide_password, open_file, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
 from framework_schema.report import Outcome, Report, State
@@ -94,6 +94,7 @@ class FrameworkSchema:
             self._sources if sources is None else sources,
         )
         mode = schema.config.mode
+        schema.refuse_unknown_sources()
         app.extensions[EXTENSION] = schema
         if mode == "off":
             return
@@ -142,8 +143,8 @@ class AppSchema:
 
     @property
     def config(self) -> Config:
-        """The app's ``FRAMEWORK_SCHEMA_*`` settings, as they are now."""
-        return from_mapping(self.app.config)
+        """The ``FRAMEWORK_SCHEMA_*`` settings of the environment, then of the app, as they are now."""
+        return from_mapping(layered(self.app.config, os.environ))
 
     @property
     def database(self) -> pw.Database:
@@ -171,7 +172,8 @@ class AppSchema:
         """
         from framework_schema.runner import Runner
 
-        config = from_mapping(self.app.config | {PREFIX + name.upper(): value for name, value in settings.items()})
+        asked = {PREFIX + name.upper(): value for name, value in settings.items()}
+        config = from_mapping(layered(self.app.config, os.environ) | asked)
         return Runner(self._target(), self.sources(), config=config)
 
     def is_marked_current(self, wait: float) -> bool:
@@ -202,6 +204,12 @@ class AppSchema:
             return tuple(self._sources)
         everywhere = installed()
         return *everywhere, *own_folders(self.app, self.config, everywhere)
+
+    def refuse_unknown_sources(self) -> None:
+        """Raise ``ConfigError`` where the settings name a source that is not there."""
+        names = self.config.sources
+        if names is not None:
+            chosen(self._sources, names)
 
     def _target(self) -> str | os.PathLike[str] | pw.Database:
         """Return what the runner opens; of a database in memory there is only the app's own connection."""

@@ -220,11 +220,17 @@ def plan_tasks(
                 repair,
                 allow_ahead,
                 adopt_foreign or member.adopt_foreign or member.explicit,
-                only or (member.explicit and not member.plugins),
+                only,
                 of_run,
             )
         )
     return tuple(tasks)
+
+
+def sources_of(members: Iterable[Member], sources: Sequence[Source]) -> list[Sequence[Source]]:
+    """Return the different sets of sources that the members have; those given, where there is no member."""
+    found = {member.folders: _own_sources(member, sources) for member in members}
+    return [own for own in found.values() if own is not None] or [sources]
 
 
 def _own_sources(member: Member, sources: Sequence[Source] | None) -> Sequence[Source] | None:
@@ -272,7 +278,7 @@ def history_of(task: Task, limit: int | None, *, failed: bool, events: bool) -> 
     rows: list[dict[str, Any]] = []
 
     def read() -> Report:
-        report, found = read_history(_runner(task), limit, failed=failed, events=events)
+        report, found = read_history(runner_of(task), limit, failed=failed, events=events)
         rows.extend(found)
         return report
 
@@ -342,7 +348,7 @@ def _migrate(task: Task) -> Report:
 
     A file in rollback mode with nothing beside it is not touched by reading, so that one connection does.
     """
-    runner = _runner(task)
+    runner = runner_of(task)
     path = _file(runner.target.path)
     if path is not None and way_to_read(path) is Way.LOCKED:
         return _run(task, runner)
@@ -369,15 +375,15 @@ def _run(task: Task, runner: Runner) -> Report:
 
 
 def _rehearse(task: Task) -> Report:
-    return rehearse(_runner(task), task.to, repair=task.repair, allow_ahead=task.allow_ahead)
+    return rehearse(runner_of(task), task.to, repair=task.repair, allow_ahead=task.allow_ahead)
 
 
 def _status(task: Task) -> Report:
-    return _without_wishes(look(_runner(task), Runner.status))
+    return _without_wishes(look(runner_of(task), Runner.status))
 
 
 def _check(task: Task) -> Report:
-    return _without_wishes(look(_runner(task), partial(compare_schema, strict=task.config.align == "strict")))
+    return _without_wishes(look(runner_of(task), partial(compare_schema, strict=task.config.align == "strict")))
 
 
 def _without_wishes(report: Report) -> Report:
@@ -393,7 +399,8 @@ COMMANDS: dict[str, Callable[[Task], Report]] = {
 }
 
 
-def _runner(task: Task) -> Runner:
+def runner_of(task: Task, *, create: bool | None = None) -> Runner:
+    """Make the runner of one member, with the sources that belong to it."""
     member = task.member
     _refuse_at_sight(member)
     sources, all_plugins = task.sources, task.all_plugins
@@ -403,7 +410,7 @@ def _runner(task: Task) -> Runner:
         member.url,
         sources,
         config=task.config,
-        create=member.explicit and is_url(member.url) and not _is_there(member),
+        create=member.explicit and is_url(member.url) and not _is_there(member) if create is None else create,
         adopt_foreign=task.adopt_foreign,
         all_plugins=all_plugins,
     )

@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+LEVELS = 4
+"""Folders above a database that may hold its app's scripts, as in ``nearby``, whose imports take too long."""
 WIDTH = 60
 """Letters of a name above which the table is laid out by the whole command."""
 
@@ -34,6 +36,8 @@ def answer(arguments: Sequence[str]) -> str | None:
     names = [name for name in arguments[1:] if name not in ("-q", "--quiet")]
     is_quiet = len(names) < len(arguments) - 1
     if not names or len(set(map(os.path.realpath, names))) < len(names) or not all(map(_is_file, names)):
+        return None
+    if any(map(_has_own_scripts, names)):
         return None
     if not is_quiet and (sys.stdout.isatty() or sys.stderr.isatty() or len(names) > 25):
         return None
@@ -82,10 +86,18 @@ def _is_file(name: str) -> bool:
 
 
 def _is_told_otherwise() -> bool:
-    """Tell whether settings, plugins or the app's own scripts have a say."""
-    if any(name.startswith("FRAMEWORK_SCHEMA_") for name in os.environ):
-        return True
-    return os.path.exists("migrations") or os.path.exists("app/migrations") or are_installed()
+    """Tell whether settings or plugins have a say."""
+    return any(name.startswith("FRAMEWORK_SCHEMA_") for name in os.environ) or are_installed()
+
+
+def _has_own_scripts(name: str) -> bool:
+    """Tell whether there may be scripts of the app's own near a database file; see ``nearby``."""
+    place = os.path.dirname(os.path.realpath(name))
+    for _ in range(LEVELS):
+        if os.path.exists(os.path.join(place, "migrations")) or os.path.exists(os.path.join(place, "app/migrations")):
+            return True
+        place = os.path.dirname(place)
+    return False
 
 
 def _table(names: Sequence[str], times: Sequence[str]) -> Iterator[str]:

@@ -209,6 +209,15 @@ class History:
         row = self._execute(f"SELECT mark, migration_name FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
         return (row[0], row[1]) if row else (None, None)
 
+    def recorded_sources(self) -> str | None:
+        """Return where the scripts came from when the database was last found to be as it should be."""
+        if not self._has_events:
+            return None
+        table = self._q(self.events_table)
+        sql = f"SELECT detail FROM {table} WHERE kind = 'verified' AND detail IS NOT NULL ORDER BY id DESC LIMIT 1"
+        row = self._execute(sql).fetchone()
+        return None if row is None else str(row[0])
+
     def outcomes(self) -> list[tuple[str, bool]]:
         """Read which migrations the rows name and whether they succeeded; one small read."""
         rows = self._execute(f"SELECT migration_name, success FROM {self._q(self.table)} ORDER BY 1").fetchall()

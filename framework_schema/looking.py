@@ -39,6 +39,7 @@ from framework_schema.sources import (
     APP,
     FRAMEWORK,
     Collection,
+    Folder,
     Source,
     chosen,
     collect,
@@ -234,16 +235,16 @@ class Looker:
         live = self.dialect.snapshot(database, structural=structural)
         history = self._history(database, live)
         rows = history.applied() if history.exists(self.target.name) else ()
-        known = self._known_here(rows)
+        known = self._known_here(rows, is_new=not live.tables)
         status = compare(known.migrations, rows, known.sources)
         expected = self.expected(known.migrations, structural)
         ours = expected.tables.keys()
         is_foreign = bool(live.tables) and not rows and not (live.tables.keys() & ours) and FRAMEWORK in known.sources
         return Found(known, rows, status, live, expected, is_foreign, version)
 
-    def _known_here(self, rows: Iterable[AppliedMigration]) -> Collection:
-        """Leave out plugins whose rows the database does not carry, when it is one of a fleet."""
-        if self.all_plugins:
+    def _known_here(self, rows: Iterable[AppliedMigration], *, is_new: bool) -> Collection:
+        """Leave out plugins whose rows the database does not carry, unless it is new, or all were asked for."""
+        if self.all_plugins or is_new:
             return self.known
         carried = {row.source for row in rows if row.source is not None}
         return restrict(self.known, carried | {FRAMEWORK, APP})
@@ -273,6 +274,20 @@ class Looker:
             untried = f"the scripts of {', '.join(others)}" if others else "edited scripts"
             self._untried = self.dialect.scratch_right(self.target.database, untried)
         return ours if structural else ours.loose()
+
+    def unseen(self, rows: Sequence[AppliedMigration], known: Collection) -> str | None:
+        """Return the newest migration on record when its source is not at hand: what else is pending cannot be told.
+
+        Where sources were chosen, by name or as values, the others are not asked for.
+        """
+        done = [row for row in rows if row.success and row.source is not None]
+        here = {*known.sources, *(problem.source for problem in known.problems)}
+        return done[-1].key if done and done[-1].source not in here and not self.has_chosen else None
+
+    @property
+    def has_chosen(self) -> bool:
+        """Tell whether sources were chosen, by name or as values: then nobody asks for the others."""
+        return self.all_plugins and self._sources is not None
 
     def _refuse(self, found: Found, *, allow_ahead: bool = False) -> None:
         if found.is_foreign and not self.adopt_foreign:
@@ -322,7 +337,8 @@ class Looker:
         elif failed:
             state = State.FAILED
         else:
-            state = State.PENDING if status.pending or can_be_made else State.CURRENT
+            is_pending = status.pending or can_be_made or self.unseen(found.rows, found.known)
+            state = State.PENDING if is_pending else State.CURRENT
         why = " ".join(problem.error for problem in found.known.problems)
         return self._report(
             state,
@@ -330,20 +346,48 @@ class Looker:
             steps=failed,
             drift=tuple(d.as_dict() for d in drift.differences if not d.extra),
             left=tuple(item.as_dict() for item in left),
+            sources=tuple(sources_told(self.sources, found.known)),
+            remarks=self._unseen_told(database, found.rows, found.known),
             error=f"{self.target.name}: {why}" if why and state is State.FAILED else None,
         )
 
-    def _report(self, state: State, status: Status | None = None, **parts: Any) -> Report:
+    def _unseen_told(
+        self, database: pw.Database, rows: Sequence[AppliedMigration], known: Collection
+    ) -> tuple[str, ...]:
+        key = self.unseen(rows, known)
+        if key is None:
+            return ()
+        recorded = self._history(database).recorded_sources()
+        place = f" (on record: {recorded})" if recorded else ""
+        return (
+            f"{key} is on record, and the scripts of its source are not at hand{place}: what else is pending cannot"
+            " be told. Name their folder (--folder DIR) or install their package.",
+        )
+
+    def _report(
+        self, state: State, status: Status | None = None, remarks: tuple[str, ...] = (), **parts: Any
+    ) -> Report:
         """Fill in what every report says; with a status, also what the history and the sources leave to say."""
         if status is not None:
             notes = [problem.error for problem in self.known.problems] + [
                 *self.known.notes,
                 *_remarks(status, self.known),
+                *remarks,
             ]
             pending = tuple(migration.key for migration in status.pending)
             notes += [self._untried] if self._untried else []
             parts |= {"at": status.at, "pending": pending, "notes": tuple(notes)}
         return Report(self.target.name, hide_password(self.target.url), self.target.engine, state, **parts)
+
+
+def sources_told(sources: Iterable[Source], known: Collection) -> Iterator[str]:
+    """Say where the scripts of a database come from, and which are at hand and not applied to it."""
+    for source in sources:
+        if source.name in known.sources:
+            place = ", ".join(map(str, source.paths)) if isinstance(source, Folder) else ""
+            yield f"{source.name} from {place}" if place else source.name
+        elif source.name not in {problem.source for problem in known.problems}:
+            yield f"not applied here: {source.name} (to apply it: --source {source.name})"
 
 
 class Orphaned(SchemaError):

@@ -106,7 +106,8 @@ def plan_down(
     if to is None:
         plan = Plan(tuple(newest[: max(steps, 0)]))
     else:
-        if _known_key(to, known, database) not in {m.key for m in newest}:
+        to = _known_key(to, known, database)
+        if to not in {m.key for m in newest}:
             raise PlanRefused(f"{database}: {to} is not applied{f' in {source}' * bool(source)}. Nothing was undone.")
         later = {key for key in known.by_key if to in _up_to(key, known)}
         plan = Plan(tuple(m for m in newest if later & _with_needs(m.key, known)))
@@ -136,7 +137,19 @@ def _name(key: str) -> str:
     return key.split("/", 1)[-1]
 
 
+def meant(key: str, keys: Iterable[str]) -> str | None:
+    """Return the one migration that a key, or the beginning of one or of its name, stands for."""
+    found = list(keys)
+    if key in found:
+        return key
+    starts = [other for other in found if other.startswith(key) or other.partition("/")[2].startswith(key)]
+    return starts[0] if key and len(starts) == 1 else None
+
+
 def _known_key(key: str, known: Collection, database: str) -> str:
+    one = meant(key, known.by_key)
+    if one is not None:
+        return one
     if key not in known.by_key:
         close = ", ".join(other for other in known.by_key if key.lower() in other.lower()) or "see `history`"
         raise PlanRefused(f"{database}: there is no migration {key}. Nothing was run. Did you mean: {close}?")

@@ -49,7 +49,8 @@ class Report:
     ``drift`` what still differs, ``schema`` the hash of the schema as found,
     ``left`` what could not be tightened (with row count and query), ``notes``
     remarks on sources and scripts. ``lost`` names the tables and columns that
-    a rollback or a script takes, with the rows or values in them, ``backup`` the copy that was made.
+    a rollback or a script takes, with the rows or values in them, ``backup`` the copy that was made,
+    ``sources`` where the scripts come from.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Report:
     sql: tuple[str, ...] = ()
     lost: tuple[dict[str, Any], ...] = ()
     backup: str | None = None
+    sources: tuple[str, ...] = ()
     error: str | None = None
     duration_ms: int = 0
 
@@ -121,6 +123,7 @@ class Report:
             "notes": list(self.notes),
             **({"sql": list(self.sql)} if self.sql else {}),
             "lost": list(self.lost),
+            **({"sources": list(self.sources)} if self.sources else {}),
             **({"backup": self.backup} if self.backup else {}),
             "error": self.error,
             "duration_ms": self.duration_ms,

@@ -45,7 +45,7 @@ class Shortcuts(ServerShortcuts):
     def expected(self, migrations: Sequence[Migration], structural: bool = False) -> Snapshot:
         """Look at the ready schema of these scripts, where there is one; else run them where there is nothing."""
         if self.config.template and self.fingerprint is not None and self.target.engine == "sqlite":
-            ready = template.at_hand(template.key_of(self.fingerprint, self.config.table, self._plugins))
+            ready = template.at_hand(template.key_of(self.fingerprint, self.config.table, "all"))
             if ready is not None and ready.is_of(migrations):
                 return ready.snapshot(structural)
         return super().expected(migrations, structural)
@@ -54,13 +54,13 @@ class Shortcuts(ServerShortcuts):
         """Return the ready schema of these scripts, if there can be one."""
 
         def build() -> Template | None:
-            known = self._known_here(())
+            known = self.known
             if known.problems:
                 return None
-            made = template.built(known.migrations, self.config.table, print_, self._plugins)
+            made = template.built(known.migrations, self.config.table, print_, "all")
             return None if made is None else replace(made, notes=known.notes)
 
-        return template.ready(template.key_of(print_, self.config.table, self._plugins), build)
+        return template.ready(template.key_of(print_, self.config.table, "all"), build)
 
     def _repeated(self, database: pw.Database, order: Order) -> Report | None:
         """Migrate by the plan that two such databases agreed on; None when there is none, or on any doubt."""

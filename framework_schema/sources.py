@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import util
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeGuard
 
 from framework_schema import marks, plugins
-from framework_schema.errors import SourceError
+from framework_schema.errors import ConfigError, SourceError
 from framework_schema.migration import NAME, Migration, Style, order_of, read_needs
 from framework_schema.script_files import is_private, own_folder, read_scripts
 
@@ -256,10 +257,23 @@ def installed() -> tuple[Source, ...]:
 def chosen(sources: Iterable[Source] | None, names: Iterable[str] | None) -> tuple[Source, ...]:
     """Return the sources of these names, all when there are none; the app's own folders always.
 
-    Without ``sources`` it chooses from those that are installed.
+    Without ``sources`` it chooses from those that are installed. Raises
+    ``ConfigError`` for a name that neither has, with the one it resembles.
     """
-    found = installed() if sources is None else sources
+    found = tuple(installed() if sources is None else sources)
+    refuse_unknown(() if names is None else names, {source.name for source in found})
     return tuple(source for source in found if names is None or source.name in (*names, APP))
+
+
+def refuse_unknown(names: Iterable[str], found: AnyOf[str]) -> None:
+    """Raise ``ConfigError`` for a source that is neither among these nor installed."""
+    unknown = [name for name in names if name not in found and name != APP]
+    there = sorted({*found, *(source.name for source in installed())}) if unknown else []
+    for name in unknown:
+        if name not in there:
+            close = get_close_matches(name, there, 1)
+            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(there)}."
+            raise ConfigError(f"there is no source {name!r}. Nothing was opened. {hint}")
 
 
 def app_folders(root: str | Path) -> tuple[Source, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 import peewee as pw
@@ -28,10 +29,17 @@ class Undoer(Applier):
         with self.dialect.exclusive(database, self.target.name):
             found = self.read(database)
             self._refuse(found)
+            absent = self._absent(found) if source is None and not force else ()
             kept = found_there(self._history(database))
             plan = plan_down(
                 found.status, found.known, steps, to, source, kept=kept, force=force, database=self.target.name
             )
+            if absent and plan:
+                raise PlanRefused(
+                    f"{self.target.name}: {', '.join(absent)} came later, and its source's scripts are not at hand."
+                    " Nothing was undone. Name their folder (--folder DIR), or say whose migrations to undo"
+                    f" (--source {plan.steps[0].source})."
+                )
             if not plan and steps > 0 and not any(source in (None, m.source) for m in found.status.applied):
                 whose = f" of {source}" if source else ""
                 raise PlanRefused(f"{self.target.name}: no migration{whose} is applied, so there is nothing to undo.")
@@ -58,6 +66,14 @@ class Undoer(Applier):
         told = f"{self.target.name}: {error}. All other changes stand." if error else None
         status = self.read(database).status
         return self._report(state, status, steps=done, lost=lost, error=told)
+
+    def _absent(self, found: Found) -> tuple[str, ...]:
+        """Return what was applied after all that we know, of sources that are not at hand."""
+        if self.has_chosen:
+            return ()
+        done = [row.key for row in found.rows if row.success and row.source is not None]
+        here = set(found.known.sources)
+        return tuple(reversed(list(takewhile(lambda key: key.split("/")[0] not in here, reversed(done)))))
 
     def _undo_all(
         self, database: pw.Database, found: Found, steps: Iterable[Migration]

@@ -193,7 +193,7 @@ def test_any_name_can_be_given(name):
 
 
 def test_an_unknown_migration_is_a_usage_error_with_near_names():
-    code, _, err = call("migrate", "--to", "framework/004_dash")
+    code, _, err = call("migrate", "--to", "framework/004_dashed")
 
     assert code == 2
     assert "framework/004_dashboards" in err
@@ -287,7 +287,7 @@ def test_a_broken_plugin_fails_only_the_databases_that_carry_it(here, monkeypatc
     (plugin / "plug_scripts" / "__init__.py").touch()
     (plugin / "plug_scripts" / "001_plug.py").write_text(creates("plug"))
     monkeypatch.syspath_prepend(plugin)
-    assert call("migrate", "data/homebrew.db")[0] == 0
+    assert call("migrate", "data/homebrew.db", "--source", "plug")[0] == 0
     (plugin / "plug_scripts" / "001_plug.py").write_text("def migrate(:")
 
     code, found, _ = as_json("migrate", "data")

@@ -903,7 +903,7 @@ def test_folders_may_be_named_and_sources_chosen(path, make_app, tmp_path):
     write_scripts(tmp_path / "migrations", {"001_passed_over": creates("passed_over")})
     write_scripts(tmp_path / "db" / "scripts", {"001_named": creates("named")})
 
-    get(make_app(path, folders="db/scripts", sources=None, config={"FRAMEWORK_SCHEMA_SOURCES": ["none"]}))
+    get(make_app(path, folders="db/scripts", sources=None, config={"FRAMEWORK_SCHEMA_SOURCES": ["app"]}))
 
     assert applied(path, "app") == ["app/001_named"]
     assert applied(path) == []

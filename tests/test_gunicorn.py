@@ -156,3 +156,13 @@ def test_a_server_killed_while_it_migrates_costs_nobody_else_anything(copy_of, t
     assert outcome == {200: 8}
     assert files.integrity(path) == ["ok"]
     assert ("app/001_slow", True) in files.history(path)
+
+
+def test_the_environment_says_that_workers_only_check(copy_of, tmp_path):
+    path = copy_of("auto-newest-on-5289dd3")
+
+    with served(path, tmp_path, FRAMEWORK_SCHEMA_MODE="check") as (port, log):
+        assert set(answers(port, 4)) == {200}
+
+    assert [key for key, _ in files.history(path) if key.startswith("framework/")] == []
+    assert "FRAMEWORK_SCHEMA_MODE is check" in log.read_text(encoding="utf-8")

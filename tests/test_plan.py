@@ -43,7 +43,7 @@ def status(*applied):
     return compare(KNOWN.migrations, [AppliedMigration(key, True) for key in applied])
 
 
-@pytest.mark.parametrize("to", ["base/004_d", "002_b", "base", "", "Base/001_a"])
+@pytest.mark.parametrize("to", ["base/004_d", "003_b", "base", "", "Base/001_a", "00"])
 def test_an_unknown_target_is_refused(to):
     with pytest.raises(PlanRefused, match=r"x\.db: there is no migration .*Nothing was run"):
         plan_up(status(), KNOWN, to, "x.db")
@@ -52,6 +52,8 @@ def test_an_unknown_target_is_refused(to):
 @pytest.mark.parametrize(
     ("to", "applied", "steps"),
     [
+        pytest.param("003", [], "base/001_a base/002_b base/003_c", id="the beginning of one name"),
+        pytest.param("base/002", [], "base/001_a base/002_b", id="the beginning of one key"),
         pytest.param("base/002_b", ["base/001_a", "base/002_b"], "", id="there already"),
         pytest.param("base/001_a", ["base/001_a", "base/002_b"], "", id="behind: nothing is undone"),
         pytest.param("base/002_b", [], "base/001_a base/002_b", id="inclusive"),
