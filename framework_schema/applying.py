@@ -223,6 +223,7 @@ class Applier(Looker):
         that scripts have given since; with ``_check_each`` this one may add none.
         """
         started = time.perf_counter()
+        self._begin(step.key)
         history = self._history(database)
         doing = self.dialect.operations(database)
         sealed = not self._examined
@@ -277,6 +278,10 @@ class Applier(Looker):
             recording.add(database, step.key, tape, outcome, detail, made)
         return StepResult(step.key, outcome, since(started), made=made)
 
+    def _begin(self, what: str) -> None:
+        if self.announce is not None:
+            self.announce(what)
+
     def _finish(
         self,
         database: pw.Database,
@@ -291,6 +296,7 @@ class Applier(Looker):
         status = compare(found.known.migrations, rows, found.known.sources)
         expected = self.expected(status.applied, order.strict)
         alignment = Alignment()
+        self._begin("what is missing or differs")
         if self.config.align != "off":
             again = self._open_again(database, found, status.applied, steps, history)
             with self._watched(database, ALIGN):

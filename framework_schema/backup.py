@@ -56,6 +56,8 @@ FOLDER = "backups"
 """Where copies go, beside the database, unless ``FRAMEWORK_SCHEMA_BACKUP_DIR`` says otherwise."""
 STAMP = "%Y%m%dT%H%M%S%f"
 NAME = re.compile(r"\d{8}T\d{12}Z\.backup")
+KEPT = re.compile(r"\d{8}T\d{12}Z\.(manual|replaced)\.backup")
+"""What a copy is called that nobody prunes: one made by hand, or of what a restore replaced."""
 PARTIAL = ".partial"
 SPARE = 1024 * 1024
 """Bytes that stay free on the disk beyond those of the copy."""
@@ -163,8 +165,8 @@ def _title(target: Target) -> str:
     return target.path.name if target.path is not None else re.sub(r"\W+", "_", str(target.database.database))
 
 
-def _is_ours(name: str, stem: str) -> bool:
-    return name.startswith(stem) and NAME.fullmatch(name.removeprefix(stem)) is not None
+def _is_ours(name: str, stem: str, pattern: re.Pattern[str] = NAME) -> bool:
+    return name.startswith(stem) and pattern.fullmatch(name.removeprefix(stem)) is not None
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -178,14 +180,20 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def make(
-    target: Target, config: Config, into: str | os.PathLike[str] | None = None, *, is_attempt: bool = False
+    target: Target,
+    config: Config,
+    into: str | os.PathLike[str] | None = None,
+    *,
+    by_hand: bool = False,
+    is_attempt: bool = False,
 ) -> Path:
     """Copy a database, verify the copy, and return its path.
 
     ``into`` is the file to make, or a folder that is there; a file is never
     overwritten, and nothing is pruned. Without it the copy goes to the backup
-    folder, where the newest ``config.backup_keep`` are kept. That of an
-    ``is_attempt`` pushes none out yet: see ``settle``.
+    folder, where the newest ``config.backup_keep`` of those made by runs are
+    kept; one made ``by_hand`` is never pruned. That of an ``is_attempt`` pushes
+    none out yet: see ``settle``.
 
     Raises ``BackupFailed``; then no copy is left, and no older one is gone.
     """
@@ -196,14 +204,15 @@ def make(
         file = folder
     else:
         stem = stem or f"{_title(target)}."
-        file = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
+        kind = ".manual" if by_hand and into is None else ""
+        file = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z{kind}.backup"
     with _failing(target):
         _clean(file.parent, stem or file.name)
         with _written(target, file) as partial:
             _maker(target)(target, partial)
         if is_attempt:
             _bound(target, config)
-        elif into is None:
+        elif into is None and not by_hand:
             _prune(target, config)
     logger.info("%s: backup %s", target.name, file)
     return file
@@ -290,7 +299,11 @@ def _clean(folder: Path, stem: str) -> None:
     for path in _inside(folder):
         ours = path.name.removesuffix("-journal").removesuffix("-wal").removesuffix("-shm")
         name = ours.removesuffix(PARTIAL)
-        if ours.endswith(PARTIAL) and (name == stem or _is_ours(name, stem)) and _is_dead(folder / ours):
+        if (
+            ours.endswith(PARTIAL)
+            and (name == stem or _is_ours(name, stem, KEPT) or _is_ours(name, stem))
+            and _is_dead(folder / ours)
+        ):
             path.unlink(missing_ok=True)
 
 
@@ -460,7 +473,7 @@ def restore(target: Target, file: str | os.PathLike[str], config: Config, record
     failing = _failing(target, "the backup could not be restored")
     folder, stem = _place(target, config)
     has_content = target.path.exists() and target.path.stat().st_size > 0
-    kept = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup" if has_content else None
+    kept = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.replaced.backup" if has_content else None
     with failing:
         _make_folder(target, folder)
         _clean(folder, stem)
@@ -473,7 +486,7 @@ def _restore_server(target: Target, source: Path, config: Config, record: Record
     from framework_schema.server_backup import dump, restore
 
     folder, stem = _place(target, config)
-    kept = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.backup"
+    kept = folder / f"{stem}{datetime.now(UTC).strftime(STAMP)}Z.replaced.backup"
 
     def keep() -> Path:
         _make_folder(target, folder)

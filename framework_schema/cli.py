@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framework_schema._version import __version__
-from framework_schema.options import COMMON, FAILED, NOT_AS_WANTED, OK, USAGE, Options, common, remember, with_options
+from framework_schema.habits import Commands
+from framework_schema.options import (
+    COMMON,
+    FAILED,
+    NOT_AS_WANTED,
+    OK,
+    USAGE,
+    Options,
+    common,
+    program_of,
+    remember,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -81,7 +93,7 @@ ROLLBACK = (
 STRICT = click.option("--strict", is_flag=True, help="Types, NULLs, defaults, keys and CHECKs count too.")
 
 
-@click.group(context_settings=SETTINGS)
+@click.group(cls=Commands, context_settings=SETTINGS)
 @with_options(*COMMON)
 @click.version_option(__version__, prog_name="framework-schema")
 def main(**given: Any) -> None:
@@ -95,7 +107,7 @@ def main(**given: Any) -> None:
     remember(**given)
 
 
-@click.group(context_settings=SETTINGS)
+@click.group(cls=Commands, context_settings=SETTINGS)
 @with_options(*COMMON)
 def schema(**given: Any) -> None:
     """Migrate the app's own database, and tell how it stands."""
@@ -124,6 +136,15 @@ def migrate(options: Options, targets: Sequence[str], **asked: Any) -> int:
 def status(options: Options, targets: Sequence[str], **asked: Any) -> int:
     """Tell how each database stands; changes nothing."""
     return _fleet(options, "status", targets, **asked)
+
+
+@main.command()
+@TARGETS
+@with_options(*CHOICE, *PARALLEL)
+@common
+def plan(options: Options, targets: Sequence[str], **asked: Any) -> int:
+    """Name the migrations that each database is to get, and what it lacks; changes nothing."""
+    return _fleet(options, "plan", targets, **asked)
 
 
 @main.command()
@@ -250,18 +271,22 @@ def copy(options: Options, source: str, target: str, replace: bool, extras: bool
 
 @main.command()
 @TARGETS
-@with_options(CHOICE[0])
+@with_options(CHOICE[0], CHOICE[2])
 @common
-def doctor(options: Options, targets: Sequence[str], names: Sequence[str]) -> int:
+def doctor(options: Options, targets: Sequence[str], names: Sequence[str], folders: Sequence[str]) -> int:
     """Tell what is wrong with a database, and the command that mends it; changes nothing."""
     from framework_schema import upkeep
+    from framework_schema.errors import DatabaseError
     from framework_schema.inventory import read_targets, select
 
     members = select(read_targets(targets).members, names)
-    found = []
+    found: list[tuple[str, Any]] = []
     for member in members:
-        with _runner(options, member) as runner:
-            found.append((member.name, upkeep.diagnosed(runner)))
+        try:
+            with _runner(options, member, folders) as runner:
+                found.append((member.name, upkeep.diagnosed(runner)))
+        except DatabaseError as error:
+            found.append((member.name, [upkeep.refused(error)]))
     return upkeep.told_findings(options, found)
 
 
@@ -377,6 +402,16 @@ def app_status(options: Options) -> int:
     return _own(options, "status", lambda runner: look(runner, Runner.status))
 
 
+@schema.command("plan")
+@common
+def app_plan(options: Options) -> int:
+    """Name the migrations that the app's database is to get, and what it lacks; changes nothing."""
+    from framework_schema.rehearsal import look
+    from framework_schema.runner import Runner
+
+    return _own(options, "plan", lambda runner: look(runner, Runner.status))
+
+
 @schema.command("check")
 @with_options(STRICT)
 @common
@@ -397,7 +432,7 @@ def app_history(options: Options, limit: int | None, failed: bool, events: bool)
 
     with _app_runner(_overrides(options)) as runner:
         found = [read_history(runner, limit, failed=failed, events=events)]
-    return _told_history(options, found, events=events)
+    return _told_history(options, found, events=events, failed=failed)
 
 
 @contextmanager
@@ -414,7 +449,9 @@ def _app_runner(settings: Mapping[str, Any]) -> Iterator[Runner]:
             raise ConfigError(
                 f"the app {app.name!r} has no framework_schema; add one line to it: framework_schema.init_app(app)"
             )
-        yield extension.runner(**settings)
+        runner = extension.runner(**settings)
+        runner.program = program_of(click.get_current_context().obj)
+        yield runner
 
 
 def _own(
@@ -426,15 +463,18 @@ def _own(
     dry_run: bool = False,
 ) -> int:
     """Do one thing to the app's own database and show it as a fleet of one."""
-    from framework_schema import console
     from framework_schema.fleet import FleetReport, attempt
+    from framework_schema.fleet_screen import show_fleet, show_plan
 
     screen = options.screen
     with _app_runner(settings or _overrides(options)) as runner:
         report = attempt(runner, work)
         problems = tuple(problem.error for problem in runner.known.problems)
     fleet = FleetReport(command, (report,), problems=problems, duration_ms=report.duration_ms)
-    console.show_fleet(screen, fleet, (), dry_run=dry_run)
+    if command == "plan":
+        show_plan(screen, fleet, (), program=options.program)
+    else:
+        show_fleet(screen, fleet, (), dry_run=dry_run, program=options.program)
     return exit_code(fleet, dry_run=dry_run)
 
 
@@ -488,6 +528,7 @@ def _fleet(
 ) -> int:
     """Do one thing to many databases: choose them, run, show."""
     from framework_schema import console, fleet
+    from framework_schema.fleet_screen import show_fleet, show_plan
     from framework_schema.inventory import Inventory, read_targets, select, shard
 
     screen = options.screen
@@ -497,8 +538,9 @@ def _fleet(
     inventory = Inventory(members, tuple(notes))
     sources = _sources(inventory, source_names, folders)
     problems = _problems(fleet.sources_of(members, sources), to)
+    of_task = "status" if command == "plan" else command
     tasks = fleet.plan_tasks(
-        command, inventory.members, sources, _config(), to=to, repair=repair, allow_ahead=allow_ahead,
+        of_task, inventory.members, sources, _config(), to=to, repair=repair, allow_ahead=allow_ahead,
         adopt_foreign=adopt_foreign,
         only=bool(source_names), overrides=_overrides(options, strict=strict, backup=backup, out_of_order=out_of_order),
     )  # fmt: skip
@@ -523,7 +565,13 @@ def _fleet(
         )
     name = "migrate" if command == "rehearse" else command
     report = replace(report, command=name, notes=inventory.notes, problems=problems)
-    console.show_fleet(screen, report, targets or list(names), dry_run=dry_run)
+    flags = [word for name in source_names for word in ("--source", name)]
+    flags += [word for folder in folders for word in ("--folder", folder)]
+    flags += [word for name in names for word in ("--database", name)]
+    if command == "plan":
+        show_plan(screen, report, targets, flags)
+    else:
+        show_fleet(screen, report, targets, flags, dry_run=dry_run)
     return exit_code(report, dry_run=dry_run)
 
 
@@ -532,7 +580,7 @@ def exit_code(report: FleetReport, *, dry_run: bool = False) -> int:
     from framework_schema.report import State
 
     states = set(report.counts)
-    looks = report.command in ("status", "check")
+    looks = report.command in ("status", "check", "plan")
     if report.stopped or states & {State.UNREADABLE, State.LOCKED}:
         return FAILED
     if states & {State.FAILED, State.AHEAD}:
@@ -644,10 +692,12 @@ def _history(options: Options, tasks: Sequence[Task], *, limit: int | None, fail
     from framework_schema.fleet import history_of
 
     found = [history_of(task, limit, failed=failed, events=events) for task in tasks]
-    return _told_history(options, found, events=events)
+    return _told_history(options, found, events=events, failed=failed)
 
 
-def _told_history(options: Options, found: Sequence[tuple[Report, list[dict[str, Any]]]], *, events: bool) -> int:
+def _told_history(
+    options: Options, found: Sequence[tuple[Report, list[dict[str, Any]]]], *, events: bool, failed: bool
+) -> int:
     from framework_schema import console
 
     screen = options.screen
@@ -660,7 +710,7 @@ def _told_history(options: Options, found: Sequence[tuple[Report, list[dict[str,
         summary = {"databases": len(found), "failed": len(broken)}
         console.show_json(screen, {"version": 1, "command": "history", "databases": databases, "summary": summary})
     else:
-        console.show_history(screen, found, events=events)
+        console.show_history(screen, found, events=events, failed=failed)
     return FAILED if broken else OK
 
 

@@ -73,6 +73,8 @@ def diagnose(runner: Runner) -> tuple[Finding, ...]:
 
 def _command(runner: Runner, *words: str) -> str:
     verb, *flags = words
+    if runner.program is not None:
+        return f"{runner.program} {shlex.join([verb, *flags])}"
     return shlex.join(["framework-schema", verb, runner.target.name, *flags])
 
 
@@ -125,6 +127,10 @@ def _inside(runner: Runner) -> Iterator[Finding]:
         if damaged:
             return
         found = runner.read(database, structural=True)
+        if found.is_foreign and not runner.adopt_foreign:
+            what = f"foreign: none of its {len(found.live.tables)} tables is the framework's; it is left alone"
+            yield Finding(INFO, what, runner.target.name, f"If it is yours: {_command(runner, 'migrate')}")
+            return
         yield from _orphans(runner, database, found)
         yield from _set_aside(runner, database)
         yield from _leftovers(runner, found)

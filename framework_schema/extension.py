@@ -13,22 +13,26 @@ import logging
 import math
 import os
 import shlex
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import peewee as pw
 from flask import Flask, Response, current_app
 
-from framework_schema import marks
+from framework_schema import habits, marks
 from framework_schema.app_database import find_database, make_database, unwrap
 from framework_schema.config import PREFIX, Config, from_mapping, layered
 from framework_schema.databases import hide_password, open_file, open_target
 from framework_schema.errors import Ahead, ConfigError, FailedBefore, Locked, MigrationFailed, SchemaError, SourceError
+from framework_schema.log_lines import be_heard
+from framework_schema.marks import TABLE
 from framework_schema.report import Outcome, Report, State
 from framework_schema.sources import (
     APP,
@@ -54,6 +58,8 @@ EXTENSION = "framework_schema"
 NOTHING_NEW = "Dashboard tables already exist"
 DAY = 86400
 """Seconds that no wait goes beyond, whatever the settings say; SQLite's and the lock's own limits are above it."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the scripts while a failed migration waits for its next try."""
 SHORTEST_WAIT = 0.1
 """Seconds the last of the waiting requests may still wait for another process's lock."""
 
@@ -83,6 +89,18 @@ class FrameworkSchema:
         ``AlreadyInitialised`` on the second call for one app, and
         ``ConfigError`` for a setting that cannot be meant.
         """
+        if not isinstance(app, Flask):
+            raise ConfigError(
+                f"init_app was given a {type(app).__name__} where the Flask app belongs. Nothing was opened. Write"
+                " framework_schema.init_app(app), and the database as its second argument: a Peewee database, URL or"
+                " path; a connection of sqlite3 has none to name."
+            )
+        given = self._database if database is None else database
+        if isinstance(given, sqlite3.Connection):
+            raise ConfigError(
+                "init_app was given a connection of sqlite3, which is no database that can be opened again. Nothing was"
+                " opened. Give its path: framework_schema.init_app(app, 'data/homebrew.db')."
+            )
         if EXTENSION in app.extensions:
             raise AlreadyInitialised(
                 f"framework_schema.init_app was called twice for the app {app.name!r}. Nothing was changed by the"
@@ -98,6 +116,8 @@ class FrameworkSchema:
         app.extensions[EXTENSION] = schema
         if mode == "off":
             return
+        if "db" not in app.cli.commands:
+            app.cli.add_command(habits.db)
         first_request = FirstRequest(schema)
         first_request.place()
         if mode == "startup" and not is_flask_command():
@@ -249,7 +269,8 @@ class FirstRequest:
         self._schema = schema
         self._lock = threading.Lock()
         self._is_done = self._has_failed = self._made_list = False
-        self._not_before = 0.0
+        self._not_before = self._looked = 0.0
+        self._failed_scripts: str | None = None
         self._said: frozenset[str] = frozenset()
 
     def place(self) -> None:
@@ -268,7 +289,7 @@ class FirstRequest:
             self._warn(f"Auto-migration failed: {error}")
             return None
         started = time.monotonic()
-        if started < self._not_before:
+        if started < self._not_before and not self._is_mended(config, started):
             return self._refuse(config)
         wait = min(max(config.wait, 0), DAY) if self._makes_wait(config) else 0
         if not self._lock.acquire(timeout=wait):
@@ -284,6 +305,7 @@ class FirstRequest:
 
     def _attempt(self, config: Config, deadline: float) -> Response | None:
         """Try once. Whatever goes wrong in here is logged and never reaches the app."""
+        be_heard(logger)
         runner: Runner | None = None
         try:
             if config.mode == "check":
@@ -317,6 +339,7 @@ class FirstRequest:
         logger.debug("auto-migration failed\n%s", trace(error))
         seconds = min(error.seconds if isinstance(error, FailedBefore) else config.retry_after, DAY)
         self._not_before, self._has_failed = time.monotonic() + seconds, True
+        self._failed_scripts, self._looked = self._scripts(config), time.monotonic()
         serves = "serves on without it" if config.on_error == "continue" else "answers 503"
         by_hand = "" if runner is None else f" By hand: {command(runner)}"
         self._warn(
@@ -325,6 +348,26 @@ class FirstRequest:
             causes_of(error),
         )
         return self._refuse(config)
+
+    def _scripts(self, config: Config) -> str | None:
+        """Hash the scripts as they are now."""
+        try:
+            return fingerprint(chosen(self._schema.sources(), config.sources))
+        except Exception:  # a source that cannot be read: then no change of it can be seen
+            return None
+
+    def _is_mended(self, config: Config, now: float) -> bool:
+        """Tell whether a script was changed since the failure; looked at once in a while. Then it is tried at once."""
+        if now < self._looked + LOOK_AGAIN or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._looked = now
+            if self._scripts(config) == self._failed_scripts:
+                return False
+            self._not_before = 0.0
+            return True
+        finally:
+            self._lock.release()
 
     def _refuse(self, config: Config) -> Response | None:
         """Answer a request that comes while a failed migration is not to be tried again."""
@@ -364,7 +407,16 @@ def _left(deadline: float) -> float:
 
 def migrate(runner: Runner, warn: Callable[[str], None]) -> None:
     """Migrate and say what changed."""
+    path = runner.target.path
+    is_new = path is not None and not path.exists()
     report = runner.migrate(retry_after=min(runner.config.retry_after, DAY))
+    if path is not None and is_new:
+        logger.info("✓ Created database %s, which was not there", printable(str(path.absolute())))
+        beside = get_close_matches(
+            path.name, [found.name for found in path.parent.glob("*.db") if found != path], 1, 0.85
+        )
+        if beside:
+            warn(f"{path} was not there and is a new, empty database now. Did you mean {beside[0]} beside it?")
     for line in changes_of(report):
         logger.info("✓ %s", line)
     _warn_of_rest(report, runner, warn)
@@ -414,7 +466,8 @@ def causes_of(error: Exception) -> frozenset[str]:
 
 def command(runner: Runner, name: str = "migrate") -> str:
     """Return the command that does by hand what the first request does."""
-    if runner.target.path is None:
+    config = runner.config
+    if runner.target.path is None or config.table != TABLE or config.sources is not None or config.folders is not None:
         return f"flask schema {name}"
     return f"framework-schema {name} {shlex.quote(str(runner.target.path))}"
 

@@ -437,7 +437,8 @@ def _is_there(member: Member) -> bool:
 def _refuse_at_sight(member: Member) -> None:
     """Refuse what no connection has to be opened for."""
     if member.problem:
-        raise Unreadable(member.name, member.problem, "Name the file, or the folder that holds it.")
+        remedy = "Set it." if member.url.startswith("env://") else "Name the file, or the folder that holds it."
+        raise Unreadable(member.name, member.problem, remedy)
     path = None if member.explicit else member.path
     if path is not None and path.is_file() and path.stat().st_size == 0:
         raise Unreadable(

@@ -86,7 +86,8 @@ def read_targets(targets: Sequence[str | os.PathLike[str]] = (), root: str | Pat
     Raises ``ConfigError`` for a target that yields nothing.
     """
     notes: list[str] = []
-    found = [member for target in targets or _default(Path(root)) for member in _of_target(os.fspath(target), notes)]
+    names = [os.fspath(target) for target in targets or _default(Path(root))]
+    found = [member for name in names for member in (_named(name, Path(root)) or _of_target(name, notes))]
     return Inventory(tuple(_once(found)), tuple(notes))
 
 
@@ -127,6 +128,15 @@ def _default(root: Path) -> list[Path]:
         f"no database was named, and there is neither {INVENTORY} nor {DATA}/ here. Nothing was opened. "
         "Name files, folders, globs or URLs: framework-schema migrate data/homebrew.db"
     )
+
+
+def _named(target: str, root: Path) -> tuple[Member, ...]:
+    """Return the database that the inventory here calls so, where there is no such file."""
+    file = root / INVENTORY
+    is_name = not (is_url(target) or target.startswith("@") or glob.has_magic(target) or os.path.lexists(target))
+    if not is_name or not file.is_file():
+        return ()
+    return tuple(member for member in read_inventory(file) if target in member.labels)
 
 
 def _of_target(target: str, notes: list[str]) -> Iterator[Member]:
@@ -265,7 +275,7 @@ def _entry(file: Path, place: str, entry: Mapping[str, Any], notes: list[str]) -
     if len(given) != 1:
         raise ConfigError(f"{file}: {place} needs one of path, url, url_env; it has {', '.join(given) or 'none'}.")
     target = _target(file, place, given[0], entry[given[0]])
-    found = list(_of_target(target, notes))
+    found = list(_of_target(target, notes)) if target else [_without_url(entry["url_env"])]
     if "name" in entry and len(found) != 1:
         raise ConfigError(f"{file}: {place} has a name and stands for {len(found)} databases; leave name out.")
     for member in found:
@@ -287,8 +297,14 @@ def _target(file: Path, place: str, key: str, value: str) -> str:
             raise ConfigError(f"{file}: url of {place} has no scheme; use path for a file.")
         return value
     if not os.environ.get(value):
-        raise ConfigError(f"{file}: url_env of {place} names {value}, which the environment does not have.")
+        return ""
     return os.environ[value]
+
+
+def _without_url(name: str) -> Member:
+    """Return the member of which the environment does not say where it is; the others have nothing to do with it."""
+    problem = f"its url_env is {name}, which the environment does not have"
+    return Member(name, f"env://{name}", explicit=True, problem=problem)
 
 
 def _parsed(file: Path) -> dict[str, Any]:

@@ -106,6 +106,10 @@ class Looker:
         """Which scripts' schema was not compared, and which right that takes."""
         self._examined = True
         """False while a large file was checked in part only; scripts that touch rows wait for the rest."""
+        self.program: str | None = None
+        """How commands begin that name no database, in an app; else they are ``framework-schema``'s."""
+        self.announce: Callable[[str], None] | None = None
+        """Told what is about to be done; given by a rehearsal."""
         self._backup: Path | None = None
         self._held: Contents | None = None
         """What was there before a run that may take something away."""
@@ -330,7 +334,7 @@ class Looker:
         can_be_made = len(drift.additive) > len(left)
         failed = tuple(StepResult(row.key, Outcome.FAILED, 0, row.error) for row in status.failed)
         failed += unreadable(found.known)
-        if found.is_foreign:
+        if found.is_foreign and not self.adopt_foreign:
             state = State.FOREIGN
         elif status.ahead:
             state = State.AHEAD
@@ -344,7 +348,7 @@ class Looker:
             state,
             status,
             steps=failed,
-            drift=tuple(d.as_dict() for d in drift.differences if not d.extra),
+            drift=tuple(d.as_dict() for d in drift.additive),
             left=tuple(item.as_dict() for item in left),
             sources=tuple(sources_told(self.sources, found.known)),
             remarks=self._unseen_told(database, found.rows, found.known),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ class Options:
     timeout: float | None = None
     out: TextIO | None = None
     """Where results go, whatever scripts do with stdout."""
+    program: str = "framework-schema"
+    """How the commands begin that are said to come next."""
 
     def over(self, earlier: Options) -> Options:
         """Return these options, with those given before the command's name where these are silent."""
@@ -41,6 +44,7 @@ class Options:
             self.no_color or earlier.no_color,
             earlier.timeout if self.timeout is None else self.timeout,
             sys.stdout,
+            program_of(click.get_current_context().obj),
         )
 
     @property
@@ -91,6 +95,14 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
 def remember(**given: Any) -> None:
     """Keep the common options that were given before the command's name."""
     click.get_current_context().meta[META] = Options(**given)
+
+
+def program_of(found: Any) -> str:
+    """Return how a command begins here: ``flask`` with the app that it was given, where ``flask`` was called."""
+    if type(found).__name__ != "ScriptInfo":
+        return "framework-schema"
+    app = getattr(found, "app_import_path", None)
+    return f"flask --app {shlex.quote(app)} schema" if app else "flask schema"
 
 
 def printing_to_stderr() -> contextlib.AbstractContextManager[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import takewhile
 
 from framework_schema.errors import PlanRefused
@@ -151,7 +152,9 @@ def _known_key(key: str, known: Collection, database: str) -> str:
     if one is not None:
         return one
     if key not in known.by_key:
-        close = ", ".join(other for other in known.by_key if key.lower() in other.lower()) or "see `history`"
+        alike = [other for other in known.by_key if key.lower() in other.lower()]
+        alike = alike or get_close_matches(key, known.by_key, 3, 0.4) or list(known.by_key)[-1:]
+        close = ", ".join(alike) or "nothing, for there is no script"
         raise PlanRefused(f"{database}: there is no migration {key}. Nothing was run. Did you mean: {close}?")
     return key
 

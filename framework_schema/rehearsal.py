@@ -222,6 +222,10 @@ class Rehearsal(Report):
 
     rows: int = 0
     disk_bytes: int = 0
+    headings: tuple[tuple[int, str], ...] = ()
+    """Which migration begins at which statement of ``sql``."""
+    counts: tuple[tuple[int, int], ...] = ()
+    """How many rows statements concerned, by their place."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the database's part of ``--json``, with what only a rehearsal knows."""
@@ -265,6 +269,7 @@ def _rehearsed(runner: Runner, run: Callable[[Runner], Report]) -> Rehearsal:
         twin = _twin(runner, uri_of(place, "mode=rwc"), factory=partial(RecordingConnection, tape))
         twin.target = replace(twin.target, path=place)
         twin.config = replace(twin.config, backup="never")
+        twin.announce = tape.head
         try:
             report = run(twin)
         except MigrationFailed as error:
@@ -300,6 +305,7 @@ def _told(report: Report, tape: Tape, disk: int, path: Path | None) -> Rehearsal
     if state is State.PENDING:
         parts["pending"] = (*report.applied, *report.adopted, *report.pending)
         parts["notes"] += tuple(_obstacles(path, disk))
+    parts |= {"headings": tuple(tape.headings), "counts": tuple(tape.counts.items())}
     return Rehearsal(**parts, rows=tape.rows, disk_bytes=disk)
 
 
@@ -325,9 +331,20 @@ class Tape:
 
     def __init__(self) -> None:
         self.statements: list[str] = []
+        self.headings: list[tuple[int, str]] = []
+        self.counts: dict[int, int] = {}
         self.rows = 0
         self.bytes_at_end = 0
         self.is_on = True
+
+    def head(self, title: str) -> None:
+        """Say what the statements to come are for."""
+        self.headings.append((len(self.statements), title))
+
+    def count(self, sql: str, rows: int) -> None:
+        """Note how many rows the last statement concerned."""
+        if rows > 0 and self.is_on and self.statements and not only_reads(sql):
+            self.counts[len(self.statements) - 1] = rows
 
     def note(self, sql: str, params: int = 0, times: int | None = None) -> None:
         """Add a statement, unless it only reads."""
@@ -403,6 +420,7 @@ class RecordingCursor(sqlite3.Cursor):
         """Execute one statement."""
         self.connection.tape.note(sql, len(parameters))
         super().execute(sql, parameters)
+        self.connection.tape.count(sql, self.rowcount)
         return self
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> RecordingCursor:
@@ -410,6 +428,7 @@ class RecordingCursor(sqlite3.Cursor):
         rows = list(parameters)
         self.connection.tape.note(sql, len(rows[0]) if rows else 0, len(rows))
         super().executemany(sql, rows)
+        self.connection.tape.count(sql, self.rowcount)
         return self
 
     def executescript(self, sql_script: str) -> RecordingCursor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,18 @@ if TYPE_CHECKING:
     from framework_schema.report import Report
 
 
-def show_rollback(to: Screen, report: Report, flags: Sequence[str] = (), *, dry_run: bool = False) -> None:
+def show_rollback(
+    to: Screen,
+    report: Report,
+    program: str,
+    target: Sequence[str],
+    flags: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+) -> None:
     """Write which migrations go, in which order, with how many rows, and which one is the newest then.
 
-    ``flags`` are those of the command, for the one that comes next.
+    ``program``, ``target`` and ``flags`` are those of the command, for the one that comes next.
     """
     name, undone = report.name, report.keys(Outcome.ROLLED_BACK)
     if not undone:
@@ -36,9 +45,14 @@ def show_rollback(to: Screen, report: Report, flags: Sequence[str] = (), *, dry_
     if report.backup:
         to.say(f"copy made first: {printable(report.backup)}")
     if dry_run:
-        to.say(f"next: {shell('framework-schema', 'rollback', name, *flags)}")
+        to.say(f"next: {_command(program, 'rollback', target, flags)}")
     else:
-        to.say(f"next: {shell('framework-schema', 'migrate', name)}  (applies again what was rolled back)")
+        to.say(f"next: {_command(program, 'migrate', target)}  (applies again what was rolled back)")
+
+
+def _command(program: str, verb: str, target: Sequence[str], flags: Sequence[str] = ()) -> str:
+    words = [f"{program} {shell('framework-schema', verb, *target).partition(' ')[2]}", shlex.join(flags)]
+    return " ".join(word for word in words if word)
 
 
 def _at(report: Report, dry_run: bool) -> str:

@@ -104,7 +104,7 @@ class Runner(Shortcuts, Undoer):
         """Copy the database, verify the copy and return its path; see ``backup.make``."""
         with self.looking():
             pass
-        return make(self.target, self.config, into)
+        return make(self.target, self.config, into, by_hand=True)
 
     def restore(self, file: str | os.PathLike[str]) -> Report:
         """Put a backup in the place of the database and tell how it stands; see ``backup.restore``.

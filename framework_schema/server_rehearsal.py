@@ -101,6 +101,7 @@ class _Heard:
         """Count the rows it wrote."""
         if not only_reads(sql):
             self.tape.rows += max(0, cursor.rowcount)
+            self.tape.count(sql, cursor.rowcount)
 
 
 class HeardPostgres(_Heard, OwnPostgres):

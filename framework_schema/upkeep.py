@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framework_schema import console
+from framework_schema.fleet_screen import show_fleet
 from framework_schema.options import FAILED, NOT_AS_WANTED, OK, Options
 from framework_schema.rollback_screen import show_rollback
 from framework_schema.wording import printable
 
 if TYPE_CHECKING:
     from framework_schema.doctor import Finding
+    from framework_schema.errors import DatabaseError
     from framework_schema.report import Report
     from framework_schema.runner import Runner
 
@@ -53,10 +55,15 @@ def _told(options: Options, report: Report, flags: Sequence[str], *, dry_run: bo
 
     if options.as_json or report.error:
         fleet = FleetReport("rollback", (report,), duration_ms=report.duration_ms)
-        console.show_fleet(options.screen, fleet, (report.name,), dry_run=dry_run)
+        show_fleet(options.screen, fleet, _target(options, report), dry_run=dry_run, program=options.program)
     else:
-        show_rollback(options.screen, report, flags, dry_run=dry_run)
+        show_rollback(options.screen, report, options.program, _target(options, report), flags, dry_run=dry_run)
     return FAILED if report.error else OK
+
+
+def _target(options: Options, report: Report) -> tuple[str, ...]:
+    """Return what a command names: nothing in an app, which has one database."""
+    return () if options.program.startswith("flask") else (report.name,)
 
 
 def _flags(*, steps: int, to: str | None, source: str | None, force: bool, backup: bool | None) -> list[str]:
@@ -104,7 +111,7 @@ def restore(options: Options, runner: Runner, file: str, *, yes: bool) -> int:
             raise click.UsageError("nothing was restored; --yes says that you mean it")
     report = runner.restore(file)
     fleet = FleetReport("restore", (report,), duration_ms=report.duration_ms)
-    console.show_fleet(to, fleet, (runner.target.name,))
+    show_fleet(to, fleet, _target(options, report), program=options.program)
     if report.backup and not options.as_json:
         to.say(f"what it replaced is kept: {printable(report.backup)}")
     return OK
@@ -122,6 +129,13 @@ def diagnosed(runner: Runner) -> Sequence[Finding]:
     from framework_schema.doctor import diagnose
 
     return diagnose(runner)
+
+
+def refused(error: DatabaseError) -> Finding:
+    """Return as a finding that a database could not be opened at all."""
+    from framework_schema.doctor import ERROR, Finding
+
+    return Finding(ERROR, error.problem, error.database, error.remedy)
 
 
 def told_findings(options: Options, found: Sequence[tuple[str, Sequence[Finding]]]) -> int:

@@ -150,7 +150,7 @@ def test_a_backup_goes_where_it_is_told(filled, source, tmp_path, into):
     assert made[0] == tmp_path / into or len(list((tmp_path / "elsewhere").iterdir())) == 5
 
 
-def test_the_newest_are_kept_and_nothing_else_is_touched(filled, runner, source):
+def test_the_newest_are_kept_and_nothing_else_is_touched(filled):
     folder = filled.parent / "backups"
     folder.mkdir()
     others = ["homebrew.db", "homebrew.db.backup", "homebrew.db.20200101T000000000000Z.backup.gz", "notes.txt",
@@ -159,13 +159,13 @@ def test_the_newest_are_kept_and_nothing_else_is_touched(filled, runner, source)
         (folder / name).write_text("mine")
     (folder / "homebrew.db.20200101T000000000000Z.backup").write_text("old")
 
-    made = [runner(source, backup_keep=2).backup() for _ in range(4)]
+    made = [backup.make(open_target(filled), Config(backup_keep=2)) for _ in range(4)]
 
     assert copies(filled) == sorted([*others, *(file.name for file in made[-2:])])
     assert backup.listed(open_target(filled), Config()) == (made[3], made[2])
 
 
-def test_databases_of_one_name_share_a_folder_and_prune_only_their_own(tmp_path, source):
+def test_databases_of_one_name_share_a_folder_and_prune_only_their_own(tmp_path):
     settings = Config(backup_dir=str(tmp_path / "all"), backup_keep=1)
     paths = [tmp_path / place / "app.db" for place in ("one", "two")]
     for path in paths:
@@ -173,7 +173,7 @@ def test_databases_of_one_name_share_a_folder_and_prune_only_their_own(tmp_path,
         files.run(path, FILLED)
         files.run(path, f"INSERT INTO loose VALUES ('{path.parent.name}')")
 
-    made = [Runner(path, [source], config=settings).backup() for path in (*paths, *paths)]
+    made = [backup.make(open_target(path), settings) for path in (*paths, *paths)]
 
     assert sorted((tmp_path / "all").iterdir()) == sorted(made[2:])
     assert [files.query(file, "SELECT max(name) FROM loose")[0][0] for file in made[2:]] == ["seven thousand", "two"]
@@ -615,3 +615,21 @@ def test_a_failure_that_is_the_same_as_the_last_is_counted(filled, folder, runne
     assert "no such chance" in events[0]["error"] and "no such luck" in events[1]["error"]
     shown = CliRunner().invoke(main, ["history", str(filled), "--events"], env={"COLUMNS": "300"})
     assert "4 times, the last at " in shown.stdout
+
+
+def test_a_copy_made_by_hand_is_never_pushed_out(path, folder, runner):
+    source = folder({"001_x": creates("x")})
+    runner(source).migrate()
+    by_hand = runner(source).backup()
+    folder({"002_bad": "destructive = True\n" + script("1 / 0")})
+
+    for _ in range(5):
+        with pytest.raises(MigrationFailed):
+            runner(source, backup_keep=1).migrate(backup=True)
+
+    assert by_hand.is_file()
+    replaced = Path(str(runner(source).restore(by_hand).backup))
+    for _ in range(3):
+        with pytest.raises(MigrationFailed):
+            runner(source, backup_keep=1).migrate(backup=True)
+    assert replaced.is_file() and by_hand.is_file()

@@ -351,7 +351,7 @@ def test_a_failure_names_script_line_and_state_and_shows_no_traceback(here):
 
     assert code == 3
     assert re.search(r"failed: .*app/002_bad failed and was undone: ZeroDivisionError.*002_bad.py, line \d", out)
-    assert "next: framework-schema history data/homebrew.db --failed" in out
+    assert "next: framework-schema doctor data/homebrew.db" in out
     assert "Traceback" not in out + err
     assert "half" not in files.tables("data/homebrew.db")
 

@@ -229,7 +229,6 @@ def test_an_inventory_gives_each_database_its_sources_and_settings(here, monkeyp
         ("[[database]]\npath = 'a.db'\ntimeout = 'long'", "timeout in .* is 'long'"),
         ("[[database]]\npath = 'a.db'\nalign = 'most'", "align in .* is 'most'"),
         ("[[database]]\nurl = 'a.db'", "has no scheme"),
-        ("[[database]]\nurl_env = 'ABSENT_X'", "which the environment does not have"),
         ("[[database]]\npath = 'data'\nname = 'a'", "stands for 2 databases"),
         ("defaults = 1", "defaults in the file is 1"),
     ],

@@ -81,7 +81,7 @@ def test_running_a_migration_brings_no_web_and_no_terminal(python, tmp_path):
     ("library", "allowed"),
     [
         pytest.param("rich", {"console"}, id="rich in console"),
-        pytest.param("flask", {"app_database", "extension", "web", "demo", "cli"}, id="flask at the edge"),
+        pytest.param("flask", {"app_database", "extension", "log_lines", "web", "demo", "cli"}, id="flask at the edge"),
         pytest.param("click", {"cli", "options", "upkeep", "habits", "extension", "__main__"}, id="click at the edge"),
     ],
 )

@@ -379,6 +379,7 @@ def test_one_more_orphan_is_an_obstacle(path, folder, runner):
 def test_a_plugin_runs_only_where_its_rows_are_when_the_database_is_one_of_a_fleet(path, folder):
     plugin = folder({"001_p": creates("p")}, of="plugin", source="plugin", depends_on=["framework"])
     sources = [framework(), plugin]
+    files.run(path, "CREATE TABLE Entry (id INTEGER PRIMARY KEY)")
 
     fleet = Runner(path, sources, all_plugins=False).migrate()
     assert not any(key.startswith("plugin/") for key in fleet.applied)
