@@ -21,7 +21,7 @@ from framework_schema.ddl import DDLError, fold, quote
 from framework_schema.drift import Difference, Drift, find_drift
 from framework_schema.errors import DatabaseError, NeedsWriting, Unreadable
 from framework_schema.looking import Found
-from framework_schema.plan import duplicate_numbers
+from framework_schema.plan import duplicate_numbers, is_blocked
 from framework_schema.rehearsal import Way, look, way_to_read
 from framework_schema.reshape import orphans, reshapings
 from framework_schema.runner import Runner
@@ -149,7 +149,7 @@ def _health(runner: Runner, database: pw.Database) -> Iterator[Finding]:
 
 
 def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Finding]:
-    known = runner.expected(found.known.migrations).tables
+    known = runner.expected(found.known.migrations, True).tables
     mend = _command(runner, "migrate", "--strict", "--repair")
     own = "Look at the rows; only a migration of your own can say what becomes of them."
     mend += ". What that leaves is for a migration of your own to decide."
@@ -169,7 +169,9 @@ def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Fi
             else f"SELECT * FROM {quote(violation.table)}"
         )
         there = f"{'a row of' if is_there else 'a table'} {violation.parent} that is not there"
-        remedy = mend if is_there and fold(violation.table) in known else own
+        ours = known.get(fold(violation.table))
+        is_wanted = ours is None or key is None or key in ours.foreign_keys
+        remedy = own if is_wanted or not is_there else mend
         yield Finding(ERROR, f"{rows} rows refer by {columns} to {there}: {query}", violation.table, remedy)
 
 
@@ -215,7 +217,8 @@ def _history(runner: Runner, found: Found) -> Iterator[Finding]:
     for migration in status.changed:
         what = "its script was edited after it was applied"
         yield Finding(WARNING, what, migration.key, "Put the old text back, and the change into a new migration.")
-    for migration in status.out_of_order:
+    failed = {row.key for row in status.failed}
+    for migration in (late for late in status.out_of_order if late.key not in failed):
         yield Finding(WARNING, "pending, and older than one already applied", migration.key, mend)
     for keys in duplicate_numbers(found.known.migrations):
         what = "have the same number and run in the order of their names"
@@ -227,7 +230,9 @@ def _history(runner: Runner, found: Found) -> Iterator[Finding]:
 def _schema(runner: Runner, database: pw.Database, found: Found) -> Iterator[Finding]:
     """Compare the schema with what the scripts make of it, and with what the history claims."""
     additive = _command(runner, "migrate")
-    told = {row.key for row in found.status.failed} | {migration.key for migration in found.status.out_of_order}
+    failed = {row.key for row in found.status.failed}
+    told = failed | {migration.key for migration in found.status.out_of_order}
+    told |= {m.key for m in found.status.pending if is_blocked(m, found.known, failed)}
     pending = [migration.key for migration in found.status.pending if migration.key not in told]
     if pending:
         yield Finding(WARNING, f"{len(pending)} migrations are pending", pending[0], additive)
