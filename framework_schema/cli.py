@@ -248,20 +248,32 @@ def restore_rows(options: Options, target: str) -> int:
 @click.option("--replace", is_flag=True, help="The target's rows may go.")
 @click.option("--extras", is_flag=True, help="Take tables and columns along that no migration makes.")
 @click.option("--rejects", metavar="FILE", help="Where rows go that do not fit [NAME-rejected.jsonl].")
+@click.option("--dry-run", is_flag=True, help="Tell which rows would be copied; change nothing.")
 @common
-def copy(options: Options, source: str, target: str, replace: bool, extras: bool, rejects: str | None) -> int:
+def copy(
+    options: Options, source: str, target: str, replace: bool, extras: bool, rejects: str | None, dry_run: bool
+) -> int:
     """Copy an app's rows into another database, engine to engine, and compare both sides."""
     from pathlib import Path
 
     from framework_schema import console
+    from framework_schema.copy_preview import preview
     from framework_schema.inventory import is_url
     from framework_schema.nearby import folders_near
     from framework_schema.sources import APP, FRAMEWORK, Folder, installed
     from framework_schema.transfer import copy as transfer
+    from framework_schema.wording import printable
 
     config = _config()
     near = () if is_url(source) else folders_near(Path(source))
     sources = (*installed(), *([Folder(near, APP, (FRAMEWORK,))] if near else []))
+    if dry_run:
+        found = preview(source, target, sources, config)
+        if options.as_json:
+            console.show_json(options.screen, {"version": 1, "command": "copy", "dry_run": True, **found.as_dict()})
+        for line in () if options.as_json else found.lines(replace):
+            options.screen.say(printable(line))
+        return OK
     report = transfer(
         source, target, sources=sources, replace_rows=replace, extras=extras, rejects=rejects, config=config
     )

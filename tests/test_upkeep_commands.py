@@ -245,3 +245,20 @@ def test_the_result_of_every_command_is_on_stdout(run, migrated, words, flags, o
     assert done.stderr == ""
     if flags:
         assert json.loads(done.stdout)["command"] == words[0]
+
+
+def test_a_dry_run_of_a_copy_tells_the_rows_and_writes_nothing(run, migrated, tmp_path):
+    files.run(
+        migrated,
+        "INSERT INTO Dashboard (name) VALUES ('mine'), ('yours'); CREATE TABLE own (x); INSERT INTO own VALUES (1)",
+    )
+    before = files.digest(migrated)
+
+    done = run("copy", migrated, tmp_path / "new.db", "--dry-run")
+
+    assert done.exit_code == 0, done.output
+    assert "would copy 2 rows of Dashboard" in done.stdout
+    assert "left out: own" in done.stdout
+    assert not (tmp_path / "new.db").exists()
+    assert "--replace" in run("copy", migrated, migrated, "--dry-run").stdout
+    assert files.digest(migrated) == before
