@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from framework_schema.databases import hide_password
 from framework_schema.report import Report, State
-from framework_schema.sizes import size
 from framework_schema.wording import printable
 
 if TYPE_CHECKING:

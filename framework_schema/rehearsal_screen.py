@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from framework_schema.console import Screen, seconds, size
+from framework_schema.console import Screen, seconds
 from framework_schema.report import Report, State
+from framework_schema.sizes import size
 from framework_schema.wording import printable
 
 HISTORY = re.compile(r"schema_migrations?\b|schema_migration_events|_events\b", re.I)

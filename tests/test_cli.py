@@ -16,7 +16,8 @@ from script_texts import creates, script
 
 from framework_schema import Runner
 from framework_schema.cli import main
-from framework_schema.console import printable, seconds, shell, size
+from framework_schema.console import printable, seconds, shell
+from framework_schema.sizes import size
 
 ENTRY = "CREATE TABLE Entry (id INTEGER PRIMARY KEY, title TEXT); INSERT INTO Entry (title) VALUES ('one')"
 
