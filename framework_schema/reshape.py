@@ -142,7 +142,7 @@ def _of_table(
             new_sql = ddl.without_unique(new_sql, columns_of(unique))
     new_sql = _with_extras(new_sql, want, have, expected.tables.keys())
     inline = any(d.kind in ("unique", "index") and _index_of(have, d) not in have.texts for d in differences)
-    loses_key = any(d.kind == "foreign key" and d.expected == "no such rule" for d in differences)
+    loses_key = any(d.expected == "no such rule" and _is_of_extra(d, want) for d in differences)
     same = not inline and not loses_key and not _differs(new_sql, want, have)
     return Reshaping(
         have.name,
@@ -192,10 +192,9 @@ def _rules(want: Table, have: Table, difference: Difference, live: Snapshot, exp
         yield Obstacle(difference, condition, query, lambda sql: _without_check(sql, name))
     elif difference.kind == "foreign key" and difference.found == "not there":
         key = next(k for k in want.foreign_keys if ", ".join(k.columns) == name)
-        if not any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
-            condition = orphan(key, live, expected)
-            query = f"SELECT child.* FROM {table} AS child WHERE {condition}"
-            yield Obstacle(difference, condition, query, lambda sql: _without_reference(sql, key))
+        condition = orphan(key, live, expected)
+        query = f"SELECT child.* FROM {table} AS child WHERE {condition}"
+        yield Obstacle(difference, condition, query, lambda sql: _with_reference_of(have, sql, key))
 
 
 def orphans(table: str, key: ForeignKey, live: Snapshot) -> str:
@@ -313,6 +312,23 @@ def _without_check(sql: str, check: str) -> str:
             return ddl.drop_constraint(sql, constraint)
     column = next(column for column in parsed.columns if check in column.checks)
     return ddl.replace_column(sql, column.name, ddl.without_check(column.text, check))
+
+
+def _is_of_extra(difference: Difference, want: Table) -> bool:
+    """Tell whether it is about a foreign key of a column that is not expected."""
+    return difference.kind == "foreign key" and not set(difference.name.split(", ")) <= want.columns.keys()
+
+
+def _with_reference_of(have: Table, sql: str, key: ForeignKey) -> str:
+    """Put the live table's own foreign key in the place of the expected one, or nothing where it has none."""
+    sql = _without_reference(sql, key)
+    parsed = ddl.parse_table(have.sql)
+    for constraint in parsed.constraints:
+        if constraint.foreign_key and tuple(map(fold, constraint.columns)) == key.columns:
+            return ddl.append_constraint(sql, constraint.text)
+    column = parsed.column(key.columns[0])
+    own = None if column is None or len(key.columns) > 1 else column.references
+    return sql if own is None else _edit_column(sql, key.columns[0], lambda text: ddl.with_references(text, own.text))
 
 
 def _without_reference(sql: str, key: ForeignKey) -> str:

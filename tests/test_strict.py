@@ -343,3 +343,20 @@ def test_check_prints_one_hash_for_databases_of_one_schema(copy_of, tmp_path):
     hashes = {database["schema"] for database in json.loads(done.stdout)["databases"]}
     expected = expected_of(collect(installed()))
     assert hashes == {expected.within(expected).digest}
+
+
+def test_a_foreign_key_with_another_action_and_an_orphan_from_before_stays_as_it_is_until_the_orphan_is_mended(
+    wanted, path
+):
+    form = WANTED.replace("ON DELETE CASCADE", "ON DELETE SET NULL")
+    files.run(path, f"{PARENT}; {form}; INSERT INTO thing (name, parent_id) VALUES ('a', 9)")
+
+    report = wanted().migrate(strict=True)
+
+    assert [(item["kind"], item["rows"]) for item in report.left] == [("foreign key", 1)]
+    assert "ON DELETE SET NULL" in files.query(path, "SELECT sql FROM sqlite_master WHERE name = 'thing'")[0][0]
+    digest = files.digest(path)
+    assert wanted().migrate(strict=True).left == report.left
+    assert files.digest(path) == digest
+    assert wanted().migrate(strict=True, repair=True).left == ()
+    assert not wanted().drift(strict=True)
