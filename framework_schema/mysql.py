@@ -20,6 +20,7 @@ from framework_schema.cluster_lock import ClusterLock, is_cluster, node_of, othe
 from framework_schema.dialects import Hindrance, Scratch, refuse_open_transaction
 from framework_schema.errors import Locked, SchemaError, Unreadable
 from framework_schema.mysql_ddl import MysqlGrammar
+from framework_schema.mysql_keys import around
 from framework_schema.mysql_snapshot import MysqlReader
 from framework_schema.server import (
     LOCK_WAIT,
@@ -32,7 +33,9 @@ from framework_schema.server import (
     forgiving,
     poll,
 )
+from framework_schema.server_alignment import Around
 from framework_schema.server_snapshot import ServerTable, my_quote
+from framework_schema.snapshot import Snapshot
 from framework_schema.wording import say
 
 SCRATCH = "framework_schema_scratch_"
@@ -59,6 +62,26 @@ NO_TABLE = 1146
 IS_THERE = {1007, 1050, 1060, 1061, 1068, 1826}
 IS_GONE = {1008, 1051, 1091, 1146}
 """What the server says of a statement that had run already, though we were killed before we knew."""
+
+
+NO_KEY = (
+    "a foreign key cannot be made: the two columns differ in type or charset, what it refers to has no index, or a"
+    " table is not InnoDB"
+)
+NO_FIT = "a row has a value that the new type cannot hold"
+NEEDED = "a foreign key needs this index; it goes once another one serves the key"
+MEANINGS = {
+    1005: NO_KEY, 1215: NO_KEY, 1822: NO_KEY, 1824: NO_KEY, 1825: NO_KEY, 3780: NO_KEY, 1025: NEEDED, 1553: NEEDED,
+    1050: "a table or view of this name is there already", 1061: "the table has another index of this name",
+    1062: "rows repeat a value", 1068: "the table has another primary key",
+    1071: "the index would be longer than the server takes: a column is wider than expected",
+    1118: "the row would be longer than the server takes: a column is wider than expected",
+    1170: "a column is TEXT, which has no index; migrate --strict gives it the expected type",
+    1359: "another trigger has this name", 1142: "the user may not do this", 1044: "the user may not do this",
+    1264: NO_FIT, 1265: NO_FIT, 1292: NO_FIT, 1366: NO_FIT, 1406: NO_FIT, 4025: "a row breaks the CHECK",
+    1832: "a foreign key stands on the column", 1833: "a foreign key refers to the column",
+}  # fmt: skip
+"""What an error says about the object at hand: https://mariadb.com/kb/en/mariadb-error-code-reference/."""
 
 
 class HalfDone(SchemaError):
@@ -206,6 +229,15 @@ class MysqlDialect(ServerDialect):
         """Ask for the table's text anew: each MODIFY changes it."""
         printed = database.execute_sql(f"SHOW CREATE TABLE {my_quote(table.name)}").fetchone()[1]
         return replace(table, printed=printed)
+
+    def around(self, database: pw.Database, expected: Snapshot, table: str, column: str, *, repair: bool) -> Around:
+        """Change what foreign keys tie to the column along with it."""
+        return around(database, expected, table, column)
+
+    def explain(self, error: BaseException) -> str:
+        """Say what stands where; the server's words come after."""
+        meant = MEANINGS.get(_number(error) or 0)
+        return f"{meant} ({say(error)})" if meant else say(error)
 
     def own_statements(self, database: pw.Database) -> AbstractContextManager[Any]:
         """Tell the journal of the script, if one is open, that what follows converges by itself."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from framework_schema.ddl import fold
+from framework_schema.mysql_keys import cannot_tie, tied
 from framework_schema.mysql_text import ColumnText, Definition
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable, my_quote, mysql_literal
-from framework_schema.snapshot import Column
+from framework_schema.snapshot import Column, ForeignKey, Snapshot, Table
+
+REFUSALS = {1061, 1071, 1089, 1167, 1170, 1904}
+"""https://mariadb.com/kb/en/mariadb-error-code-reference/."""
 
 
 class MysqlGrammar(Grammar):
@@ -51,6 +56,8 @@ class MysqlGrammar(Grammar):
             made = made.nullable(new.null)
         if want.auto == fold(new.name) != have.auto:
             made = made.put("default", None).put("auto", "AUTO_INCREMENT")
+        elif have.auto == fold(new.name) != want.auto:
+            made = made.put("auto", None)
         yield self._modify(have, made)
 
     def set_null(self, have: ServerTable, column: Column, null: bool) -> str:
@@ -77,6 +84,51 @@ class MysqlGrammar(Grammar):
         if printed is None:
             raise ValueError(f"the server did not print the table {table.name}")
         return printed.without(reference.place for reference in printed.references()).uncounted().sql
+
+    def tied(self, sql: str, find: Callable[[str], Table | None]) -> tuple[str, tuple[str, ...]]:
+        """Give a column the type of the key that it refers to, and leave out a key that cannot be."""
+        return tied(sql, find)
+
+    def give_up_index(self, have: ServerTable, name: str, columns: Sequence[str]) -> str:
+        """Leave a foreign key that has no other an index of its own column, as InnoDB would make it."""
+        others = [have.primary_key, *(tuple(i.columns) for i in have.indexes.values() if i.name != name)]
+        needed = [
+            key.columns
+            for key in sorted(have.foreign_keys, key=repr)
+            if tuple(columns[: len(key.columns)]) == key.columns
+            and not any(other[: len(key.columns)] == key.columns for other in others)
+        ]
+        adds = "".join(f", ADD KEY {self.quote(f'{keys[0]}')} ({self.names(have, keys)})" for keys in needed[:1])
+        return f"ALTER TABLE {self.quote(have.name)} DROP INDEX {self.quote(name)}{adds}"
+
+    def change_primary_key(self, have: ServerTable, add: str) -> tuple[str, ...]:
+        """Change it in one statement; a column that counts keeps a key, which it must have."""
+        parts = ["DROP PRIMARY KEY"] if have.primary_key else []
+        if have.auto and have.auto in have.primary_key:
+            parts.append(f"ADD UNIQUE KEY ({self.names(have, [have.auto])})")
+        return (f"ALTER TABLE {self.quote(have.name)} {', '.join([*parts, f'ADD {add}'])}",)
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Know a name that is taken, and columns too long for an index."""
+        return bool(error.args) and error.args[0] in REFUSALS
+
+    def fitted(self, want: ServerTable, live: Snapshot) -> ServerTable:
+        """Give the columns of a table the types of the keys that they refer to, and leave out keys that cannot be."""
+        if not want.foreign_keys:
+            return want
+        there = {fold(table.name): table for table in live.tables.values()}
+        printed, why = tied(want.printed, lambda name: there.get(fold(name)))
+        made = Definition.of(printed)
+        if made is None or printed == want.printed:
+            return want
+        kept = {(tuple(map(fold, r.columns)), fold(r.table)) for r in made.references()}
+        keys = frozenset(key for key in want.foreign_keys if (key.columns, fold(key.table)) in kept or not why)
+        return replace(want, printed=printed, foreign_keys=keys)
+
+    def untied(self, have: ServerTable, key: ForeignKey, live: Snapshot) -> str | None:
+        """Look at the engines, the keys and the types."""
+        parent = live.tables.get(key.table)
+        return None if parent is None else cannot_tie(have, key.columns, parent, key.to_columns)
 
     def make_table(self, table: ServerTable) -> tuple[str, ...]:
         """Make it with its indexes in one statement, then its triggers."""

@@ -11,7 +11,7 @@ import peewee as pw
 from framework_schema.cluster_lock import TABLE as LOCK
 from framework_schema.ddl import fold
 from framework_schema.fields import flag_of
-from framework_schema.mysql_text import Definition
+from framework_schema.mysql_text import Definition, mysql_type
 from framework_schema.server_snapshot import Parts, Reader, my_quote, mysql_literal
 from framework_schema.snapshot import Column, ForeignKey, Index
 
@@ -91,7 +91,7 @@ class MysqlReader(Reader):
             how = "STORED" if "stored" in extra or "persistent" in extra else "VIRTUAL"
             parts.columns[key] = Column(
                 name,
-                _mysql_type(kind),
+                mysql_type(kind),
                 null == "YES",
                 None if generated else self._default(default, extra, kind),
                 collation,
@@ -238,14 +238,6 @@ class MysqlReader(Reader):
 def _no_action(rule: str) -> str:
     """RESTRICT and NO ACTION are one thing in InnoDB: https://mariadb.com/kb/en/foreign-keys/."""
     return "NO ACTION" if rule == "RESTRICT" else rule
-
-
-def _mysql_type(kind: Any) -> str:
-    """Leave out an integer's display width, which MySQL 8 no longer shows, but where zeros fill it."""
-    text = kind.decode() if isinstance(kind, bytes) else str(kind)
-    if text.startswith("tinyint(1)") or "zerofill" in text:
-        return text
-    return re.sub(r"\A((?:tiny|small|medium|big)?int)\(\d+\)", r"\1", text)
 
 
 def _is_automatic(parts: Parts, name: str, columns: tuple[str, ...]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 NAME = r"(?:`(?:[^`]|``)+`|[\w$]+)"
 TOKEN = re.compile(
@@ -261,3 +262,11 @@ def _begins(word: str, last: list[str]) -> str | None:
 
 def _is_null(default: str | None) -> bool:
     return (default or "").upper().removeprefix("DEFAULT").strip(" ()") == "NULL"
+
+
+def mysql_type(kind: Any) -> str:
+    """Leave out an integer's display width, which MySQL 8 no longer shows, but where zeros fill it."""
+    text = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if text.startswith("tinyint(1)") or "zerofill" in text:
+        return text
+    return re.sub(r"\A((?:tiny|small|medium|big)?int)\(\d+\)", r"\1", text)

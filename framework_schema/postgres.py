@@ -33,6 +33,7 @@ from framework_schema.server import (
 from framework_schema.server_alignment import Around
 from framework_schema.server_snapshot import pg_quote
 from framework_schema.shipped import Shipped, shipped
+from framework_schema.snapshot import Snapshot
 from framework_schema.wording import say
 
 LOCK_CLASS = 0x66736368
@@ -286,7 +287,7 @@ class PostgresDialect(ServerDialect):
             for pid, name, since in rows
         )
 
-    def around(self, database: pw.Database, table: str, column: str, *, repair: bool) -> Around:
+    def around(self, database: pw.Database, expected: Snapshot, table: str, column: str, *, repair: bool) -> Around:
         """Ask ``pg_depend``; views are taken down and put back with ``repair`` only."""
         return around(database, table, column, views_too=repair)
 

@@ -21,6 +21,9 @@ Row = Mapping[str, Any]
 CHUNK = 100
 """Rows in one statement; SQLite joins at most 500 by UNION."""
 
+ILLEGAL_MIX, INCORRECT_STRING = 1267, 1366
+"""What MariaDB says when a column's charset lacks a character: https://mariadb.com/kb/en/mariadb-error-code-reference/."""
+
 BATCH = 500
 """Rows in memory at a time."""
 
@@ -62,9 +65,39 @@ def insert_missing(database: pw.Database, table: str, key_columns: Sequence[str]
         chunk = rows[start : start + CHUNK]
         columns = tuple(chunk[0])
         sql = _insert(table, tuple(key_columns), columns, len(chunk), database.quote, database.param, casts(columns))
-        cursor = database.execute_sql(sql, [sent(row[column]) for row in chunk for column in columns])
+        values = [sent(row[column]) for row in chunk for column in columns]
+        try:
+            cursor = database.execute_sql(sql, values)
+        except pw.DatabaseError as error:
+            if error.args[:1] not in ((ILLEGAL_MIX,), (INCORRECT_STRING,)):
+                raise
+            _widen(database, table)
+            cursor = database.execute_sql(sql, values)
         inserted += int(database.rows_affected(cursor))
     return inserted
+
+
+def _widen(database: pw.Database, table: str) -> None:
+    """Let the text columns of a table on MariaDB hold any character: those of latin1 or utf8mb3 become utf8mb4.
+
+    No value changes, and without it a unit such as Ω can neither be stored nor compared.
+    """
+    from framework_schema.mysql_text import ColumnText, Definition
+
+    printed = Definition.of(database.execute_sql(f"SHOW CREATE TABLE `{table}`").fetchone()[1])
+    narrow = database.execute_sql(
+        "SELECT column_name, column_type FROM information_schema.columns WHERE table_schema = DATABASE() "
+        "AND table_name = %s AND character_set_name <> 'utf8mb4' AND generation_expression IS NULL",
+        (table,),
+    ).fetchall()
+    lines = [(printed.line(str(name).lower()), kind) for name, kind in narrow] if printed else []
+    changes = [
+        f"MODIFY COLUMN {ColumnText.of(line).typed(str(kind), 'utf8mb4_general_ci').text}"
+        for line, kind in lines
+        if line
+    ]
+    if changes:
+        database.execute_sql(f"ALTER TABLE `{table}` {', '.join(changes)}")
 
 
 def delete_unchanged(database: pw.Database, table: str, rows: Sequence[Row]) -> int:

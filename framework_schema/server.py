@@ -214,7 +214,7 @@ class ServerDialect(Dialect):
             catalog_of(database),
         )
 
-    def around(self, database: pw.Database, table: str, column: str, *, repair: bool) -> Around:
+    def around(self, database: pw.Database, expected: Snapshot, table: str, column: str, *, repair: bool) -> Around:
         """Tell what stands on a column whose type is to change; see ``Around``."""
         return Around()
 
@@ -232,7 +232,7 @@ class ServerDialect(Dialect):
             lambda: self.attempt(database),
             lambda error: self.hindrance(error) is not None,
             lambda table: self.as_is(database, table),
-            lambda table, column, repair: self.around(database, table, column, repair=repair),
+            lambda table, column, repair: self.around(database, expected, table, column, repair=repair),
             self.explain,
         )
         return work.run(strict=strict, repair=repair)

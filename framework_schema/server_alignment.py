@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,6 +24,9 @@ from framework_schema.snapshot import ADDED, Carried, Column, ForeignKey, Index,
 from framework_schema.wording import say, trace
 
 logger = logging.getLogger(__name__)
+
+ROUNDS = 3
+"""How often what is left is tried again under ``strict``, as long as something was done."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Step:
     """What goes with it, each of which may fail by itself; not told of when done."""
     blocked: str | None = None
     """Why it cannot be done, where that is known before."""
+    undo: tuple[str, ...] = ()
+    """What puts back what it had done when it fails, where no transaction does."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Around:
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
     blocked: str | None = None
     query: str = ""
 
@@ -100,8 +108,13 @@ class ServerAlignment:
         if repair:
             live = self.live()
             result += self._repair([*self.additions(live), *self.tightenings(live)], live)
-        result = self._again(result, self._carry_out(self.tightenings(self.live())))
-        return self._again(result, self._carry_out(self.additions(self.live())))
+        for _ in range(ROUNDS):  # a type may make room for an index, which frees another one from serving a key
+            changed = self._carry_out(self.tightenings(self.live()))
+            found = self._again(changed, self._carry_out(self.additions(self.live())))
+            result = replace(result + found, left=found.left)
+            if not found.left or not found.done:
+                break
+        return result
 
     def add_references(self) -> Alignment:
         """Make the foreign keys that are missing, and leave those that rows forbid."""
@@ -110,7 +123,7 @@ class ServerAlignment:
             step
             for key, want in sorted(self.expected.tables.items())
             if key in live.tables
-            for step in self._references(cast(ServerTable, want), cast(ServerTable, live.tables[key]))
+            for step in self._references(cast(ServerTable, want), cast(ServerTable, live.tables[key]), live)
         ]
         return self._carry_out(steps)
 
@@ -168,6 +181,9 @@ class ServerAlignment:
             if self.is_hindered(error) or self._is_lost():
                 raise
             logger.debug("%s: %s failed\n%s", step.table, step.what, trace(error))
+            for statement in step.undo:
+                with contextlib.suppress(pw.DatabaseError):  # what was not done needs no undoing
+                    self.database.execute_sql(statement)
             return error
         condition = step.aside or step.fill or ""
         return Left(step.table, step.what, rows, step.rule or "", step.kind, step.name, "", condition) if rows else None
@@ -191,12 +207,9 @@ class ServerAlignment:
 
     def additions(self, live: Snapshot) -> Iterator[Step]:
         """Yield tables first, then columns, then what names them."""
-        new = [cast(ServerTable, t) for k, t in self.expected.tables.items() if k not in live.tables]
-        both = [
-            (cast(ServerTable, t), cast(ServerTable, live.tables[k]))
-            for k, t in self.expected.tables.items()
-            if k in live.tables
-        ]
+        wanted = {k: self.grammar.fitted(cast(ServerTable, t), live) for k, t in self.expected.tables.items()}
+        new = [table for key, table in wanted.items() if key not in live.tables]
+        both = [(table, cast(ServerTable, live.tables[k])) for k, table in wanted.items() if k in live.tables]
         objects = [(k, part) for k, part in self.expected.objects.items() if k not in live.objects]
         for label, part in objects:
             if not label.startswith("view "):
@@ -354,8 +367,10 @@ class ServerAlignment:
             yield from self._changed_carried(want, have)
             yield from self._changed_indexes(want, have)
             yield from self._checks(want, have)
-        for want, have in pairs:
-            yield from self._references(want, have)
+        live = self.live()  # the tables as they are now decide which keys can be
+        for key, table in sorted(self.expected.tables.items()):
+            if key in live.tables:
+                yield from self._references(cast(ServerTable, table), cast(ServerTable, live.tables[key]), live)
         for label, part in self.expected.objects.items():
             if label in live.objects and live.objects[label] != part:
                 kind, _, name = label.partition(" ")
@@ -392,12 +407,13 @@ class ServerAlignment:
                 yield self._drop(have, unique, "unique", ", ".join(sorted(unique)))
         for index in stray_uniques(want, have):
             what = f"{have.name}: dropped index {index.name}"
-            yield Step(have.name, what, (self.grammar.drop_index(have.name, index.name),), "index", index.name)
+            drop = self.grammar.give_up_index(have, index.name, _columns_of(index))
+            yield Step(have.name, what, (drop,), "index", index.name)
 
     def _drop(self, have: ServerTable, what: Any, kind: str, label: str) -> Step:
         name = have.constraint_names.get(what)
         if name is None:
-            statement = self.grammar.drop_index(have.name, have.unique_names[what])
+            statement = self.grammar.give_up_index(have, have.unique_names[what], self.grammar.ordered(have, what))
         else:
             statement = self.grammar.drop_constraint(have.name, name, kind)
         return Step(have.name, f"{have.name}: dropped {kind} {label}", (statement,), kind, label)
@@ -410,7 +426,7 @@ class ServerAlignment:
     def _changed_columns(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for key, new in want.columns.items():
             old = have.columns.get(key)
-            if old is not None and (old != new or (want.auto == key and have.auto != key)):
+            if old is not None and (old != new or (want.auto != have.auto and key in (want.auto, have.auto))):
                 yield from self._column(want, have, old, new)
         for key in have.columns.keys() - want.columns.keys():
             column = have.columns[key]
@@ -430,7 +446,8 @@ class ServerAlignment:
             yield Step(have.name, f"{have.name}: generated {name}", (), "generated", name, blocked=blocked)
             return
         loose = replace(new, null=old.null if new.null != old.null and not new.null else new.null, name=old.name)
-        if replace(old, name=name) != loose or (want.auto and want.auto != have.auto):
+        counts = want.auto != have.auto and self.grammar.fold(name) in (want.auto, have.auto)
+        if replace(old, name=name) != loose or counts:
             rule, around = None, Around()
             if old.type != new.type or old.collation != new.collation:
                 rule = self.grammar.lossy(have.name, old, new)
@@ -439,7 +456,7 @@ class ServerAlignment:
             if statements:
                 yield Step(
                     have.name, f"column {have.name}.{name}", (*around.before, *statements, *around.after), "type", name,
-                    around.query if around.blocked else rule, blocked=around.blocked,
+                    around.query if around.blocked else rule, blocked=around.blocked, undo=around.undo,
                 )  # fmt: skip
         if old.null and not new.null and want.auto != self.grammar.fold(name):
             condition = f"{self.quote(name)} IS NULL"
@@ -465,17 +482,14 @@ class ServerAlignment:
             f"SELECT {listed} FROM {self.quote(have.name)} WHERE {given} UNION ALL SELECT {listed} "
             f"FROM {self.quote(have.name)} GROUP BY {listed} HAVING count(*) > 1"
         )
-        drop, taken = [], live.names - {have.constraint_names.get("primary key", "")}
-        if have.primary_key:
-            name = have.constraint_names.get("primary key", "PRIMARY")
-            drop = [self.grammar.drop_constraint(have.name, name, "primary key")]
-        add = f"ALTER TABLE {self.quote(have.name)} ADD {self.grammar.primary_key(want, listed, taken)}"
+        taken = live.names - {have.constraint_names.get("primary key", "")}
+        change = self.grammar.change_primary_key(have, self.grammar.primary_key(want, listed, taken))
         label = ", ".join(want.primary_key)
         twice = self._aside(live).all_but_one(have, list(map(self.quote, names)), None, nulls_alike=False)
         lacking = " OR ".join(f"{{row}}.{self.quote(name)} IS NULL" for name in names)
         aside = f"({lacking} OR ({twice}))" if twice else None
         what = f"{have.name}: primary key {label}"
-        yield Step(have.name, what, (*drop, add), "primary key", label, double, aside=aside)
+        yield Step(have.name, what, change, "primary key", label, double, aside=aside)
 
     def _changed_indexes(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
         for key, index in want.indexes.items():
@@ -483,7 +497,7 @@ class ServerAlignment:
             if found is not None and found.shape != index.shape:
                 rule = self.grammar.double_index(have.name, index) if index.unique else None
                 made = self.grammar.add_index(have.name, want, index)
-                drop = self.grammar.drop_index(have.name, found.name)
+                drop = self.grammar.give_up_index(have, found.name, _columns_of(found))
                 yield Step(have.name, f"index {index.name}", (drop, made), "index", index.name, rule)
         for name, text in want.triggers.items():
             if have.triggers.get(name, text) != text:
@@ -503,13 +517,13 @@ class ServerAlignment:
             aside = f"NOT ({qualified(check, columns, '{row}.')})" if "{" not in check else None
             yield Step(have.name, f"{have.name}: check {check}", statements, "check", check, rule, aside=aside)
 
-    def _references(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
+    def _references(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
         for key in sorted(want.foreign_keys - have.foreign_keys, key=repr):
             if not set(key.columns) <= have.columns.keys():
                 continue
             old = [k for k in have.foreign_keys if (k.columns, k.table) == (key.columns, key.table)]
             drop = have.constraint_names.get(old[0]) if old else have.constraint_names.get(key)
-            yield self._reference(want, have, key, drop)
+            yield replace(self._reference(want, have, key, drop), blocked=self.grammar.untied(have, key, live))
 
     # Repair
 
@@ -539,3 +553,8 @@ class ServerAlignment:
 
     def _is_empty(self, table: str) -> bool:
         return self.database.execute_sql(f"SELECT 1 FROM {self.quote(table)} LIMIT 1").fetchone() is None
+
+
+def _columns_of(index: Index) -> list[str]:
+    """Return the columns of an index, without what stands behind them."""
+    return [re.sub(r"(\(\d+\))?( DESC)?\Z", "", column) for column in index.columns]

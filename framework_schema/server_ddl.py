@@ -7,11 +7,11 @@ states the whole column anew and loses what is not said.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from framework_schema.server_snapshot import ServerIndex, ServerTable
-from framework_schema.snapshot import Carried, Column, ForeignKey, Index, Snapshot
+from framework_schema.snapshot import Carried, Column, ForeignKey, Index, Snapshot, Table
 
 
 class Grammar(ABC):
@@ -116,6 +116,32 @@ class Grammar(ABC):
     def change_option(self, have: ServerTable, want: ServerTable, name: str) -> tuple[str, ...]:
         """Write what gives a table one of the ``options`` it is to have."""
         return ()
+
+    def tied(self, sql: str, find: Callable[[str], Table | None]) -> tuple[str, tuple[str, ...]]:
+        """Let a statement that makes foreign keys make such as the engine can have; say which it cannot, and why."""
+        return sql, ()
+
+    def give_up_index(self, have: ServerTable, name: str, columns: Sequence[str]) -> str:
+        """Drop a live index that others may need, and leave them another."""
+        return self.drop_index(have.name, name)
+
+    def change_primary_key(self, have: ServerTable, add: str) -> tuple[str, ...]:
+        """Give a table another primary key; ``add`` is its clause."""
+        name = have.constraint_names.get("primary key", "PRIMARY")
+        drop = (self.drop_constraint(have.name, name, "primary key"),) if have.primary_key else ()
+        return (*drop, f"ALTER TABLE {self.quote(have.name)} ADD {add}")
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Tell whether an index cannot be made on the columns as they are now, which costs nothing but the index."""
+        return False
+
+    def fitted(self, want: ServerTable, live: Snapshot) -> ServerTable:
+        """Return an expected table as it can be made beside those that are there; see ``tied``."""
+        return want
+
+    def untied(self, have: ServerTable, key: ForeignKey, live: Snapshot) -> str | None:
+        """Say why a foreign key cannot be made between tables that are there; None when it can."""
+        return None
 
     def unique_name(self, table: ServerTable, unique: frozenset[str]) -> str:
         """Name a unique as the expected table has it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,9 @@ from framework_schema.operations import Operations
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_folding import index_within
 from framework_schema.server_snapshot import ServerTable
-from framework_schema.snapshot import Column, Table
+from framework_schema.snapshot import Column, ForeignKey, Snapshot, Table
+
+logger = logging.getLogger(__name__)
 
 ReadTable = Callable[[str], Table | None]
 
@@ -81,12 +84,12 @@ class ServerOperations(Operations):
             text = context.query()[0]
             (inner if _inline(text) and table.endswith(")") else rest).append(text)
         parts = ", ".join([table[:-1], *filter(None, map(_inline, inner))])
-        self.database.execute_sql(f"{parts})" if inner else table, params or None)
+        self.database.execute_sql(self._tied(f"{parts})" if inner else table), params or None)
         for text in rest:
             self.database.execute_sql(text)
 
     def _create_index(self, model: type[pw.Model], index: Any) -> None:
-        """Create an index of a model whose table was there; a unique that rows forbid is left to alignment."""
+        """Create an index of a model whose table was there; what cannot be yet is left to alignment."""
         live = self._require(model._meta.table_name)
         names = [column_of(part) for part in index._expressions]
         keys = [self.grammar.fold(name) for name in names if name is not None]
@@ -97,8 +100,14 @@ class ServerOperations(Operations):
             return
         if index._unique and self._is_double(live, index, names):
             return
-        with self.own(), self._changing(live.name):
-            self.database.execute(index.safe(False))
+        try:
+            with self.own(), self._changing(live.name):
+                self.database.execute(index.safe(False))
+        except pw.DatabaseError as error:
+            if not self.grammar.is_refusal(error):
+                raise
+            logger.debug("index %s of %s is left to alignment: %s", index._name, live.name, error)
+            return
         self.note(f"index {index._name}")
 
     def _fits(self, live: ServerTable, index: Any) -> bool:
@@ -191,8 +200,21 @@ class ServerOperations(Operations):
         made = self._definition(field, null=late)
         if live.primary_key:  # a second one cannot be; which of the two is right is for strictness to say
             made = made.replace(" PRIMARY KEY", "")
+        if field.primary_key and live.primary_key:
+            made = self._bare(field, null=True)
         parts = [f"ADD COLUMN {made}", *self._reference(field)]
-        return f"ALTER TABLE {self._q(live.name)} {', '.join(parts)}"
+        return self._tied(f"ALTER TABLE {self._q(live.name)} {', '.join(parts)}")
+
+    def _tied(self, sql: str) -> str:
+        """Let a statement make the foreign keys that the engine can make beside the tables that are there."""
+        made, why = self.grammar.tied(sql, self._table)
+        for reason in why:
+            logger.warning("%s: %s", self.database.database, reason)
+        return made
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> None:
+        """Run a statement of the script's own."""
+        super().execute(sql if params else self._tied(sql), params)
 
     def _was_begun(self, statement: str) -> bool:
         """Tell whether an earlier attempt at this script, which was killed, came as far as this statement."""
@@ -224,6 +246,11 @@ class ServerOperations(Operations):
         if not isinstance(field, pw.ForeignKeyField) or any(k.columns == key for k in live.foreign_keys):
             return False
         for clause in self._reference(field):
+            parent = self._table(field.rel_model._meta.table_name)
+            why = parent and self.grammar.untied(live, _key_of(self.grammar, field), Snapshot({parent.name: parent}))
+            if why:
+                logger.warning("%s: %s", self.database.database, why)
+                return False
             self._run(f"ALTER TABLE {self._q(live.name)} {clause}")
         return True
 
@@ -376,9 +403,9 @@ class ServerOperations(Operations):
             undone.rollback()
             return made
 
-    def _bare(self, field: pw.Field[Any]) -> str:
-        """Write the definition without what a probe cannot have: a key."""
-        return self._definition(field).replace(" PRIMARY KEY", "").replace(" AUTO_INCREMENT", "")
+    def _bare(self, field: pw.Field[Any], *, null: bool = False) -> str:
+        """Write the definition without a key, which a probe cannot have, nor a table twice."""
+        return self._definition(field, null=null).replace(" PRIMARY KEY", "").replace(" AUTO_INCREMENT", "")
 
     def _fill(self, table: str, column: str, value: Any) -> None:
         mark = self.database.param
@@ -443,6 +470,11 @@ def column_of(part: Any) -> str | None:
         return str(part._path[-1])
     name = getattr(part, "column_name", None)
     return name if isinstance(name, str) else None
+
+
+def _key_of(grammar: Grammar, field: pw.ForeignKeyField) -> ForeignKey:
+    to = field.rel_model._meta.table_name, (grammar.fold(field.rel_field.column_name),)
+    return ForeignKey((grammar.fold(field.column_name),), *to)
 
 
 def _value(field: pw.Field[Any]) -> Any:

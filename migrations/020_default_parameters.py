@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import peewee as pw
+
 from framework_schema.rows import column_names, delete_unchanged, insert_missing
 
 if TYPE_CHECKING:
-    import peewee as pw
     from peewee_migrate import Migrator
 
 fills = ["SystemParameters"]
@@ -213,13 +214,15 @@ def _is_legacy(database: pw.Database) -> bool:
 
 def _take_over(database: pw.Database) -> None:
     """Give the rows of July 2025 their present names; of two with the same key, the newer."""
-    database.execute_sql("""\
-        UPDATE "SystemParameters" SET parameter_name = "key", parameter_value = "value"
-        WHERE parameter_name IS NULL AND "key" IS NOT NULL AND NOT EXISTS (
-            SELECT 1 FROM "SystemParameters" AS other
-            WHERE other.parameter_name = "SystemParameters"."key"
-            OR other."key" = "SystemParameters"."key" AND other.id > "SystemParameters".id
-        )""")
+    table = pw.Table("SystemParameters").bind(database)
+    rows = table.select(table.c.id, table.c.key, table.c.value, table.c.parameter_name)
+    found = list(rows.order_by(table.c.id.desc()).tuples())
+    taken = {name for *_, name in found if name is not None}
+    for number, key, value, name in found:
+        if name is None and key is not None and key not in taken:
+            row = table.update(parameter_name=key, parameter_value=value)
+            row.where(table.c.id == number).execute()
+        taken.add(key)
 
 
 def _rows(legacy: bool) -> list[dict[str, str]]:
