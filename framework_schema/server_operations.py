@@ -155,8 +155,22 @@ class ServerOperations(Operations):
         if self._table(table) is None and self._table(new_name) is not None:
             self.note(f"table {new_name}", there=True)
             return
+        live = self._table(table)
         self._run(f"ALTER TABLE {self._q(table)} RENAME TO {self._q(new_name)}")
+        if live is not None and isinstance(self.database, pw.PostgresqlDatabase):
+            self._rename_sequence(live, new_name)
         self.note(f"table {new_name}")
+
+    def _rename_sequence(self, live: ServerTable, new_name: str) -> None:
+        """Let PostgreSQL's counter of ids follow its table's name, as with peewee_migrate, where that is free."""
+        for key in live.primary_key if len(live.primary_key) == 1 else ():
+            old, new = f"{live.name}_{key}_seq", f"{new_name}_{key}_seq"
+            named = (
+                "SELECT relname, relkind::text FROM pg_class WHERE relname IN (%s, %s)"
+                " AND relnamespace = current_schema()::regnamespace"
+            )
+            if [tuple(row) for row in self.database.execute_sql(named, (old, new)).fetchall()] == [(old, "S")]:
+                self._run(f"ALTER SEQUENCE {self._q(old)} RENAME TO {self._q(new)}", of=None)
 
     def add_column(self, model: type[pw.Model], field: pw.Field[Any], *, allow_not_null: bool) -> None:
         """Add a column with its default, reference and index; fill it where the field has a default."""
