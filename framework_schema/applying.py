@@ -309,6 +309,8 @@ class Applier(Looker):
                 steps, status = tuple(done), compare(found.known.migrations, history.applied(), found.known.sources)
         self._refuse_orphans(database, "the run", before)
         unread = unreadable(found.known)
+        if PEEWEE_MIGRATE_TABLE in found.live.tables:
+            history.keep_in_step(m.name for m in status.applied if m.source == APP and m.is_numbered)
         error = _why(steps, unread, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
         if not did:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -229,6 +229,21 @@ class History:
         if not columns >= {"name", "migrated_at"}:
             return frozenset()
         return frozenset(name for (name,) in self._execute(f"SELECT name FROM {self._q(table)}").fetchall())
+
+    def keep_in_step(self, names: Iterable[str], undone: Collection[str] = ()) -> None:
+        """Tell peewee_migrate's own table, where there is one, what is applied by now and what is undone.
+
+        So that ``pw_migrate`` neither runs a script again nor undoes one that is not there. A table of another
+        shape, and one that is not there, stay as they are.
+        """
+        if not self._columns(PEEWEE_MIGRATE_TABLE) >= {"name", "migrated_at"}:
+            return
+        known, table, mark = self.names_in(PEEWEE_MIGRATE_TABLE), self._q(PEEWEE_MIGRATE_TABLE), self.database.param
+        for name in names:
+            if name not in known:
+                self._execute(f"INSERT INTO {table} (name, migrated_at) VALUES ({mark}, {mark})", (name, _now()))
+        for name in known.intersection(undone):
+            self._execute(f"DELETE FROM {table} WHERE name = {mark}", (name,))
 
     def ensure_tables(self) -> list[str]:
         """Create what is absent of the two tables and bring an old one up to six columns."""

@@ -17,6 +17,7 @@ from framework_schema.migration import Migration
 from framework_schema.plan import is_blocked, plan_down
 from framework_schema.report import Outcome, Report, State, StepResult
 from framework_schema.rollback import found_there, undo
+from framework_schema.sources import APP
 
 
 class Undoer(Applier):
@@ -94,4 +95,7 @@ class Undoer(Applier):
                     orphans.follow(violated, database, places, doing.renamed)
                 applied = tuple(migration for migration in applied if migration != step)
         self._refuse_orphans(database, "the rollback", violated)
+        undone = {step.key for step in done if step.outcome is Outcome.ROLLED_BACK}
+        gone = [step.name for step in found.status.applied if step.key in undone and step.source == APP]
+        history.keep_in_step((), gone)
         return tuple(done), held.lost(contents(database, self.dialect, without=tables))
