@@ -65,6 +65,13 @@ CREATE TABLE {table} (
 """
 
 
+UNCOUNTED = (
+    "SELECT 1 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = current_schema() AND c.relname = %s AND a.attname = 'id' AND a.attnotnull AND NOT a.atthasdef "
+    "AND a.attidentity = '' AND a.atttypid IN ('int8'::regtype, 'int4'::regtype, 'int2'::regtype)"
+)
+"""Whether a table's id is a number that has to be given, on PostgreSQL."""
+
 COLUMNS_OF = """
 SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
 WHERE m.type = 'table' AND m.name COLLATE NOCASE IN (?, ?, ?)
@@ -260,12 +267,23 @@ class History:
             if columns and column not in columns:
                 self._make(self.table, self._worded(f"ALTER TABLE {self._q(self.table)} ADD COLUMN {column} {kind}"))
                 made.append(f"column {self.table}.{column}")
+        if columns and isinstance(self.database, pw.PostgresqlDatabase):
+            self._let_id_count()
         index = "idx_migration_name" if self.table == TABLE else f"idx_{self.table}_name"
         if not self._has_index(index):
             self._make(self.table, f"CREATE INDEX {self._q(index)} ON {self._q(self.table)} (migration_name)")
         if not self._has_events:
             self._make(self.events_table, self._worded(CREATE_EVENTS).format(table=self._q(self.events_table)))
         return made
+
+    def _let_id_count(self) -> None:
+        """Let the ids of an old table count, which a mover may have brought without: no row could be written."""
+        from framework_schema.postgres_ddl import PostgresGrammar
+
+        with looking(self.database):
+            found = self.database.execute_sql(UNCOUNTED, (self.table,)).fetchone()
+        for statement in PostgresGrammar().counted(self.table, "id") if found else ():
+            self._make(self.table, statement)
 
     def _make(self, table: str, sql: str) -> None:
         self._shape = None

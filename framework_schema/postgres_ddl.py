@@ -161,6 +161,11 @@ class PostgresGrammar(Grammar):
             yield f"{alter} DROP IDENTITY IF EXISTS"
             yield self.set_default(have, old, new.default)
 
+    def counted(self, table: str, column: str) -> list[str]:
+        """Write what lets a column that is a key count on from the highest number it has."""
+        alter = f"ALTER TABLE {self.quote(table)} ALTER COLUMN {self.quote(column)}"
+        return list(self._count(ServerTable(table, {}), Column(column, "integer"), alter))
+
     def _count(self, have: ServerTable, column: Column, alter: str) -> Iterator[str]:
         """Let a column count on from the highest number it has."""
         table, name = self.quote(have.name), self.quote(column.name)

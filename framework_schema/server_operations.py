@@ -13,6 +13,7 @@ from playhouse.migrate import make_index_name
 
 from framework_schema.catalog import Catalog
 from framework_schema.operations import Operations
+from framework_schema.postgres_ddl import PostgresGrammar
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_folding import index_within
 from framework_schema.server_snapshot import ServerTable
@@ -58,8 +59,21 @@ class ServerOperations(Operations):
         lacking = [field for field in meta.sorted_fields if self.grammar.fold(field.column_name) not in live.columns]
         for field in lacking:
             self._add_column(live, field, allow_not_null=True)
+        self._let_key_count(live, meta.primary_key)
         for index in model._meta.fields_to_index():
             self._create_index(model, index)
+
+    def _let_key_count(self, live: ServerTable, key: Any) -> None:
+        """Let a key count that a mover brought without: no row could be written that leaves it out."""
+        grammar = self.grammar
+        name = getattr(key, "column_name", "")
+        column = live.columns.get(grammar.fold(name)) if isinstance(key, pw.AutoField) else None
+        if not isinstance(grammar, PostgresGrammar) or column is None or column.name in live.counts:
+            return
+        if column.default is None and not column.null and column.type in ("bigint", "integer", "smallint"):
+            for statement in grammar.counted(live.name, column.name):
+                self._run(statement, of=live.name)
+            self.note(f"column {live.name}.{column.name} counts")
 
     def _create_table(self, model: type[pw.Model]) -> None:
         """Create a table; on MySQL with its indexes in one statement, which is whole or not at all."""

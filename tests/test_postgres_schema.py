@@ -280,6 +280,23 @@ def test_a_column_that_is_made_to_count_goes_on_from_its_highest_number(fresh, f
     assert run(fresh, "INSERT INTO t (a) VALUES ('y') RETURNING id") == [(8,)]
 
 
+def test_ids_that_a_mover_brought_without_a_counter_count(fresh, folder):
+    """The history's own and a model's: else no row could be written, not even that a script ran."""
+    run(
+        fresh,
+        "CREATE TABLE schema_migrations (id bigint PRIMARY KEY, migration_name text, applied_at timestamp)",
+        "INSERT INTO schema_migrations VALUES (4, 'add_dashboard_tables.py', now())",
+        'CREATE TABLE "A" (id bigint PRIMARY KEY, name text)', "INSERT INTO \"A\" VALUES (7, 'x')",
+    )  # fmt: skip
+
+    assert runner_of(fresh, folder({"001_a": creates("A")})).migrate().state is State.MIGRATED
+
+    assert run(fresh, "INSERT INTO \"A\" (name) VALUES ('y') RETURNING id") == [(8,)]
+    assert run(fresh, "SELECT id, migration_name FROM schema_migrations ORDER BY 1")[:2] == [
+        (4, "add_dashboard_tables.py"), (5, "app/001_a"),
+    ]  # fmt: skip
+
+
 # Types of extensions
 
 
