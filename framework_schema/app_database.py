@@ -15,7 +15,7 @@ import peewee as pw
 from flask import Flask
 
 from framework_schema.config import PREFIX
-from framework_schema.databases import URL, file_of, open_target
+from framework_schema.databases import URL, file_of, hide_password, open_target
 from framework_schema.errors import ConfigError, SchemaError
 from framework_schema.wording import printable
 
@@ -131,7 +131,7 @@ def _candidate(way: str, value: Any) -> Candidate:
         meant = unwrap(value)
         file = _file(meant)
         if file is None:
-            return Candidate(way, value, open_target(meant).url, is_there=True)
+            return Candidate(way, value, _server(meant), is_there=True)
     except (SchemaError, TypeError, ValueError):
         return Candidate(way, value)
     if ":memory:" in file or "mode=memory" in file:
@@ -150,6 +150,14 @@ def _file(meant: Any) -> str | None:
         meant = meant.database or ":memory:"
     text = os.fspath(meant)
     return file_of(text) if isinstance(meant, str) and URL.match(text) else str(text)
+
+
+def _server(meant: Any) -> str:
+    """Return a server's URL without its password; as it is written where, say, its driver is not installed."""
+    try:
+        return open_target(meant).url
+    except SchemaError:
+        return hide_password(str(meant)) if isinstance(meant, str) else type(meant).__name__
 
 
 def _exists(file: str) -> bool:

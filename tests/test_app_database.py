@@ -142,11 +142,13 @@ def test_the_database_an_app_opens_goes_before_a_label(tmp_path, found):
     assert found({"FlaskDB": pw.SqliteDatabase(real), "DATABASE_URL": "sqlite:////elsewhere/x.db"}) == real
 
 
-def test_a_server_goes_before_a_bare_name_only_where_a_file_would_be_made(lines):
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql", "one that nobody has a driver for"])
+def test_a_server_goes_before_a_bare_name_only_where_a_file_would_be_made(lines, scheme):
     app = Flask("template")
-    app.config.update(DATABASE_URL="template.db", DATABASE_URI="postgresql://me:secret@db.example/homebrew")
+    scheme = scheme.replace(" ", "")
+    app.config.update(DATABASE_URL="template.db", DATABASE_URI=f"{scheme}://me:secret@db.example/homebrew")
 
-    assert find_database(app).startswith("postgresql:")
+    assert find_database(app).startswith(scheme)
     Path("template.db").touch()
     assert find_database(app) == "template.db"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import fleet_of_1000
 import pytest
 import sqlite_files as files
-from click.testing import CliRunner
+from commands import apart
 from script_texts import creates, script
 
 from framework_schema import Runner
@@ -34,7 +34,7 @@ def here(tmp_path, monkeypatch):
 
 def call(*words, **env):
     """Run the command in this process; return its exit code, stdout and stderr."""
-    result = CliRunner().invoke(main, [*map(str, words)], env={"COLUMNS": "200", **env})
+    result = apart().invoke(main, [*map(str, words)], env={"COLUMNS": "200", **env})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
 
