@@ -695,6 +695,7 @@ def _problems(alternatives: Sequence[Sequence[Source]], to: str | None) -> tuple
     keys = list(dict.fromkeys(key for known in collections for key in known.by_key))
     if to is not None and not meant(to, keys):
         close = [key for key in keys if to.lower() in key.lower()] or get_close_matches(to, keys, 5)
+        close = close[:5]
         hint = f"Did you mean: {', '.join(close)}?" if close else f"The newest is {[*keys, '-'][-2]}."
         raise ConfigError(f"--to {to}: there is no such migration. Nothing was opened. {hint}")
     return tuple(dict.fromkeys(problem.error for known in collections for problem in known.problems))

@@ -361,6 +361,8 @@ class Commands:
     def _written(self, verb: str, targets: Sequence[str], names: Sequence[str] = ()) -> str:
         """Write a command with the flags of this one that say which databases and scripts are meant."""
         own = self.flags if verb in ("migrate", "status") else _without(self.flags, "--source")
+        if targets != self.targets or names:  # those that are named are chosen already
+            own = _without(own, "--database")
         flags = [*own, *(word for name in names for word in ("--database", hide_password(name)))]
         command = shell("framework-schema", verb, *targets)
         words = command.split(" ", 2)
