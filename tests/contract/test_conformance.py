@@ -202,6 +202,37 @@ def test_one_half_way_with_rows_becomes_the_same_and_goes_back_the_same(both, en
     assert picture(here.database, engine.name)["rows"] == {}
 
 
+DIFFER = {
+    "NULL is allowed again": (
+        "migrator.change_fields('d', a=pw.CharField(max_length=9, null=True, unique=True))",
+        "SELECT is_nullable FROM information_schema.columns WHERE table_name = 'd' AND column_name = 'a'",
+        {"postgresql": (["NO"], ["YES"])},
+    ),
+    "a unique stays one": (
+        "migrator.change_fields('d', a=pw.CharField(max_length=8, unique=True))",
+        "SELECT count(*) FROM information_schema.statistics"
+        " WHERE table_schema = DATABASE() AND table_name = 'd' AND index_name <> 'PRIMARY'",
+        {"mariadb": ([2], [1])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFER)
+def test_a_difference_on_a_server_is_what_the_docs_say(engine, tmp_path, name):
+    body, asked, expected = DIFFER[name]
+    if engine.name not in expected:
+        return
+    field = "a = pw.CharField(max_length=9, unique=True)"
+    first = pw_chains.text_of(pw_chains.model("D", "d", field), "pass")
+    chain = pw_chains.write({"001_a": first, "002_b": pw_chains.text_of(body, "pass")}, tmp_path / "chain")
+    with servers.Fresh(engine.name) as other, opened(other.url) as theirs, opened(engine.url) as ours:
+        There(theirs, chain).migrate()
+        Here(ours, chain, engine.url).migrate()
+        found = tuple([row[0] for row in side.execute_sql(asked).fetchall()] for side in (theirs, ours))
+
+    assert found == expected[engine.name]
+
+
 def test_the_chains_are_as_many_as_is_said():
     assert len(CHAINS) >= 10
     assert sum(map(len, CHAINS.values())) >= 200
