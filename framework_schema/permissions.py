@@ -17,9 +17,13 @@ def barred(path: Path) -> tuple[Path, ...]:
     A volume whose owner changed often has a single one of them, left by a process of the owner before.
     """
     files = [path, *(Path(f"{path}{end}") for end in SIDES)]
-    found = [file for file in files if os.path.lexists(file) and not os.access(file, os.R_OK | os.W_OK)]
+    found = [file for file in files if os.path.lexists(file) and not _may(file, os.R_OK | os.W_OK)]
     folder = path.absolute().parent
-    return (*found, *([] if os.access(folder, os.W_OK | os.X_OK) else [folder]))
+    return (*found, *([] if _may(folder, os.W_OK | os.X_OK) else [folder]))
+
+
+def _may(place: Path, mode: int) -> bool:
+    return os.access(place, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def problem(places: Sequence[Path]) -> str:

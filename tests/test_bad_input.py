@@ -249,9 +249,21 @@ except SchemaError as error:
 @pytest.mark.parametrize(
     ("of_file", "of_folder", "says"),
     [
-        pytest.param(0o000, 0o755, "the file cannot be opened", id="unreadable file"),
-        pytest.param(0o444, 0o555, "the database is read-only for this user", id="read-only file"),
-        pytest.param(0o666, 0o555, "the database is read-only for this user", id="read-only folder"),
+        pytest.param(
+            0o000, 0o755, "the file cannot be opened: no permission to write {file}, {folder}", id="unreadable file"
+        ),
+        pytest.param(
+            0o444,
+            0o555,
+            "the database is read-only for this user: no permission to write {file}, {folder}",
+            id="read-only file",
+        ),
+        pytest.param(
+            0o666,
+            0o555,
+            "the database is read-only for this user: no permission to write {folder}",
+            id="read-only folder",
+        ),
         pytest.param(0o666, 0o000, "the file cannot be reached (Permission denied)", id="unreadable folder"),
     ],
 )
@@ -265,7 +277,8 @@ def test_what_this_user_may_not_touch_is_refused(shared, source, python, of_file
     done = python(text, path, shared / "scripts")
 
     shared.chmod(0o755)
-    assert done.stdout.startswith(f"Unreadable: {path}: {says}. Nothing was changed. ")
+    told = says.format(file=f"{path} (of root)", folder=f"{shared} (of root)")
+    assert done.stdout.startswith(f"Unreadable: {path}: {told}. Nothing was changed. ")
     assert files.digest(path) == before
 
 
