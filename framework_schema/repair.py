@@ -19,7 +19,7 @@ from framework_schema import ddl
 from framework_schema.align import ANY, is_constant, is_refusal
 from framework_schema.ddl import fold, quote
 from framework_schema.left import Left
-from framework_schema.set_aside import Reference, clear_references, references_to, set_aside
+from framework_schema.set_aside import Reference, clear_references, references_to, set_aside, without_triggers
 from framework_schema.snapshot import Snapshot, Table
 from framework_schema.wording import trace
 
@@ -75,5 +75,6 @@ def _constant_default(want: Table, name: str) -> str | None:
 
 def _fill(database: pw.SqliteDatabase, have: Table, name: str, default: str) -> list[str]:
     table, column = quote(have.name), quote(name)
-    rows = database.execute_sql(f"UPDATE {table} SET {column} = {default} WHERE {column} IS NULL").rowcount
+    with without_triggers(database, have.name):
+        rows = database.execute_sql(f"UPDATE {table} SET {column} = {default} WHERE {column} IS NULL").rowcount
     return [f"{have.name}: {rows} NULL in {name} filled with the default"] if rows else []

@@ -11,6 +11,7 @@ No trigger fires meanwhile, for it could change or remove other rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def set_aside(
     """Move the rows of ``table``, called ``child`` in the condition, and see to those that refer to them."""
     place = _place(database, table)
     before = _last(database, place)
-    rows = _copy(database, table, condition, reason, "NULL", place)
+    rows = _copy(database, table, condition, reason, None, place)
     if not rows:
         return []
     identity, copied = (
@@ -99,7 +100,7 @@ def clear_references(database: pw.SqliteDatabase, reference: Reference, conditio
     table, columns = reference.table, reference.key.columns
     place = _place(database, table)
     before = _last(database, place)
-    rows = _copy(database, table, condition, reason, f"'{', '.join(columns)}'", place)
+    rows = _copy(database, table, condition, reason, json.dumps(columns), place)
     if not rows:
         return []
     changed = ", ".join(f"{quote(column)} = NULL" for column in columns)
@@ -175,16 +176,20 @@ def _bring_back(
     mine = f"({row}) IN (SELECT {_copied_identity(table)} {kept})"
     if cleared is None:
         names = [name for name in _written(table) if fold(name) in place.columns]
+        if _holds_more(database, table, place, kept):
+            return False
         sources = [f"kept.{quote(name)}" for name in names]
         columns = [quote(name) for name in names]
         if row in ddl.ROWID_NAMES and not has_integer_key(table):
             columns, sources = [row, *columns], [f"kept.{ROWID}", *sources]
         sql = f"INSERT OR ABORT INTO {quote(table.name)} ({', '.join(columns)}) SELECT {', '.join(sources)} {kept}"
     else:
-        names = [name for name in cleared.split(", ") if name in table.columns]
+        names = json.loads(cleared)
+        if not set(names) <= table.columns.keys():
+            return False
         values = ", ".join(f"{quote(name)} = (SELECT kept.{quote(name)} {kept})" for name in names)
-        empty = " AND ".join(f"{quote(name)} IS NULL" for name in names)
-        sql = f"UPDATE {quote(table.name)} SET {values} WHERE {mine} AND {empty}"
+        same = " AND ".join(_is_the_row(table, place, names, kept))
+        sql = f"UPDATE {quote(table.name)} SET {values} WHERE {mine} AND {same}"
     if database.execute_sql(sql).rowcount != 1:
         return False
     broken = " OR ".join(f"({orphan(key, live)})" for key in table.foreign_keys) or "0"
@@ -192,6 +197,25 @@ def _bring_back(
     return not database.execute_sql(
         f"SELECT 1 FROM {quote(table.name)} AS child WHERE {child} AND ({broken})"
     ).fetchone()
+
+
+def _holds_more(database: pw.SqliteDatabase, table: Table, place: Table, kept: str) -> bool:
+    """Tell whether a kept row has a value for which its table has no column any more."""
+    gone = [c.name for n, c in place.columns.items() if n not in table.columns and n not in OWN]
+    query = f"SELECT 1 {kept} AND ({' OR '.join(f'kept.{quote(name)} IS NOT NULL' for name in gone)})"
+    return bool(gone) and database.execute_sql(query).fetchone() is not None
+
+
+def _is_the_row(table: Table, place: Table, cleared: Sequence[str], kept: str) -> Iterator[str]:
+    """Yield what tells the row that a reference was cleared of from a later one with its number.
+
+    Numbers of an AUTOINCREMENT key are never used twice, so such a row may have been changed meanwhile.
+    """
+    for name, column in table.columns.items():
+        if name in cleared:
+            yield f"{quote(column.name)} IS NULL"
+        elif name in place.columns and not table.autoincrement:
+            yield f"{quote(column.name)} IS (SELECT kept.{quote(column.name)} {kept})"
 
 
 # Copies
@@ -219,15 +243,17 @@ def _last(database: pw.SqliteDatabase, place: str) -> int:
     return last
 
 
-def _copy(database: pw.SqliteDatabase, table: Table, condition: str, reason: str, cleared: str, place: str) -> int:
+def _copy(
+    database: pw.SqliteDatabase, table: Table, condition: str, reason: str, cleared: str | None, place: str
+) -> int:
     columns: Sequence[str] = [quote(column.name) for column in table.columns.values()]
     row = "NULL" if has_no_rowid(table) else f"child.{row_identity(table).split(', ')[0]}"
     sources = [f"child.{column}" for column in columns]
     rows: int = database.execute_sql(
         f"INSERT INTO {quote(place)} ({', '.join([*columns, *OWN])}) "
-        f"SELECT {', '.join(sources)}, ?, CURRENT_TIMESTAMP, {row}, {cleared} "
+        f"SELECT {', '.join(sources)}, ?, CURRENT_TIMESTAMP, {row}, ? "
         f"FROM {quote(table.name)} AS child WHERE {condition}",
-        (reason,),
+        (reason, cleared),
     ).rowcount
     return rows
 

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import peewee as pw
 
-from framework_schema.rows import has_columns
-
 if TYPE_CHECKING:
     from peewee_migrate import Migrator
 
@@ -16,8 +14,7 @@ depends_on = ["framework/015_sensors"]
 
 def migrate(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:
     """Add the column, which the application reads; no migration of its own ever made it."""
-    if fake or not has_columns(database, "SensorRegistration", "assigned_script_id"):
-        migrator.add_fields("SensorRegistration", assigned_script_id=pw.IntegerField(null=True))
+    migrator.add_fields("SensorRegistration", assigned_script_id=pw.IntegerField(null=True))
 
 
 def rollback(migrator: Migrator, database: pw.Database, *, fake: bool = False) -> None:

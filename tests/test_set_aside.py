@@ -130,3 +130,50 @@ def test_restoring_where_nothing_is_set_aside_writes_nothing(path):
 
     assert Runner(path).restore_rows() == ((), ())
     assert files.digest(path) == before
+
+
+def test_a_row_whose_table_has_lost_a_column_it_has_a_value_for_stays_set_aside(folder, runner, path):
+    text = "CREATE TABLE IF NOT EXISTS e (id INTEGER PRIMARY KEY, t TEXT NOT NULL)"
+    files.run(
+        path, "CREATE TABLE e (id INTEGER PRIMARY KEY, t TEXT, note TEXT); INSERT INTO e VALUES (1, NULL, 'precious')"
+    )
+    made = runner(folder({"001_e": sql(text)}))
+    made.migrate(strict=True, repair=True)
+    files.run(path, "ALTER TABLE e RENAME COLUMN note TO remark; UPDATE e_set_aside SET t = 'x'")
+
+    done, kept = made.restore_rows()
+
+    assert (done, len(kept)) == ((), 1)
+    assert files.query(path, "SELECT note FROM e_set_aside") == [("precious",)]
+
+
+@pytest.mark.parametrize("column", ["up", "it's", "a, b"])
+def test_a_reference_is_given_back_to_its_own_row_only_whatever_its_name(folder, runner, path, column):
+    name = f'"{column}"'
+    text = f"CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, t TEXT, {name} INTEGER REFERENCES kind (id))"
+    files.run(
+        path, f"CREATE TABLE kind (id INTEGER PRIMARY KEY); CREATE TABLE c (id INTEGER PRIMARY KEY, t TEXT, {name})"
+    )
+    files.run(path, "INSERT INTO c VALUES (1, 'old', 99), (2, 'kept', 98)")
+    made = runner(folder({"001_c": sql("CREATE TABLE IF NOT EXISTS kind (id INTEGER PRIMARY KEY)", text)}))
+    assert made.migrate(strict=True, repair=True).left == ()
+    files.run(
+        path, "DELETE FROM c WHERE id = 1; INSERT INTO c VALUES (1, 'new', NULL); INSERT INTO kind VALUES (98), (99)"
+    )
+
+    made.restore_rows()
+
+    assert files.query(path, "SELECT * FROM c ORDER BY id") == [(1, "new", None), (2, "kept", 98)]
+
+
+def test_no_trigger_fires_when_a_null_gets_its_default(folder, runner, path):
+    text = "CREATE TABLE IF NOT EXISTS e (id INTEGER PRIMARY KEY, n INTEGER NOT NULL DEFAULT 0, changed TEXT)"
+    files.run(
+        path, "CREATE TABLE e (id INTEGER PRIMARY KEY, n INTEGER, changed TEXT); INSERT INTO e VALUES (1, NULL, '2001')"
+    )
+    files.run(path, "CREATE TRIGGER touch AFTER UPDATE ON e BEGIN UPDATE e SET changed = 'now'; END")
+
+    runner(folder({"001_e": sql(text)})).migrate(strict=True, repair=True)
+
+    assert files.query(path, "SELECT n, changed FROM e") == [(0, "2001")]
+    assert files.query(path, "SELECT count(*) FROM sqlite_master WHERE name = 'touch'") == [(1,)]

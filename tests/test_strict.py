@@ -253,7 +253,7 @@ def test_repair_clears_a_reference_to_no_row_and_keeps_what_it_was(wanted, path)
     assert report.left == ()
     assert files.query(path, "SELECT id, parent_id FROM thing ORDER BY id") == [(1, 1), (2, None), (3, None)]
     kept = "SELECT id, name, parent_id, set_aside_cleared FROM thing_set_aside"
-    assert files.query(path, kept) == [(2, "orphan", 4, "parent_id"), (3, "needed", 4, "parent_id")]
+    assert files.query(path, kept) == [(2, "orphan", 4, '["parent_id"]'), (3, "needed", 4, '["parent_id"]')]
 
 
 def test_repair_sets_rows_aside_that_repeat_a_value_but_the_one_that_others_refer_to(wanted, path):
@@ -308,7 +308,7 @@ def test_rows_that_refer_to_one_set_aside_go_with_it_or_lose_the_reference(folde
     aside = "SELECT id FROM {} WHERE set_aside_cleared IS NULL ORDER BY id"
     assert files.query(path, aside.format("node_set_aside")) == [(2,), (3,)]
     assert files.query(path, aside.format("leaf_set_aside")) == [(2,), (3,)]
-    assert files.query(path, "SELECT id, other FROM node_set_aside WHERE set_aside_cleared = 'other'") == [(4, 3)]
+    assert files.query(path, "SELECT id, other FROM node_set_aside WHERE set_aside_cleared = '[\"other\"]'") == [(4, 3)]
     assert not files.orphans(path)
 
 
