@@ -15,6 +15,9 @@ from framework_schema.snapshot import Table
 AFTER_DROP = re.compile(r"error in (\w+) (.+) after drop column: ")
 """How SQLite says, in ``ALTER TABLE DROP COLUMN``, that something else is of no use any more."""
 
+NOT_WORKING = re.compile(r"error in (view|trigger|index|table) (.+?)( after rename)?: (.+)", re.S)
+"""How SQLite says that something does not work, before a change or because of it; it then changes nothing."""
+
 BY_KEYS = """
     SELECT DISTINCT m.name FROM sqlite_master m, pragma_foreign_key_list(m.name) f
     WHERE m.type = 'table' AND f."table" = ? COLLATE NOCASE AND f."to" = ? COLLATE NOCASE
@@ -55,6 +58,16 @@ def broken_by_drop(error: Exception) -> str | None:
     """Name what SQLite would not do without a column, or None for another complaint."""
     found = AFTER_DROP.match(str(error))
     return f"the {found[1]} {found[2]}" if found else None
+
+
+def not_working(error: Exception) -> str | None:
+    """Say in words what keeps SQLite from a change, or would not survive it; None for another complaint."""
+    found = NOT_WORKING.match(str(error))
+    if found is None:
+        return None
+    if found[3]:
+        return f"the {found[1]} {found[2]} would not work any more ({found[4]}). Drop or change it first"
+    return f"the {found[1]} {found[2]} does not work ({found[4]}), and SQLite renames nothing until it does or is gone"
 
 
 def is_alone(columns: tuple[str, ...], column: str) -> bool:

@@ -15,6 +15,7 @@
     ├── FailedBefore         a script failed a moment ago; it is too early to try again
     ├── Hindered             another connection stood in a script's way; undone and not recorded
     ├── RowsTouched          a script goes on to rows before the whole file was checked; undone, to be run again
+    ├── Refused              an operation that something else in the database forbids
     ├── PlanRefused          the plan contradicts the history or itself
     └── MigrationFailed      a script or the alignment failed; carries the report
 
@@ -134,6 +135,10 @@ class Hindered(SchemaError):
 
 class RowsTouched(SchemaError):
     """A script goes on to rows before all of a large file was checked; what it did is undone, and it is run again."""
+
+
+class Refused(SchemaError):
+    """An operation that something else in the database forbids; nothing of it was done."""
 
 
 class CommitRefused(SchemaError):

@@ -17,7 +17,7 @@ from peewee_migrate.migrator import Migrator as PeeweeMigrator
 from playhouse.migrate import Operation
 
 from framework_schema.errors import SchemaError
-from framework_schema.operations import NoOperations, Operations
+from framework_schema.operations import NoOperations, Operations, stored
 
 type_of_model = type[pw.Model]
 Model = TypeVar("Model", bound=type_of_model)
@@ -238,8 +238,7 @@ class ConvergingMigrator(PeeweeMigrator):
         model._meta.remove_field(field.name)  # Peewee keeps a default in several places
         field.default = default
         model._meta.add_field(field.name, field)
-        value = default if _is_its_own_parent(field) else field.db_value(default)
-        self.operations.set_default(model._meta.table_name, field.column_name, value)
+        self.operations.set_default(model._meta.table_name, field.column_name, stored(field, default))
         return model
 
     def add_constraint(self, model: Any, name: str, constraint: Any) -> Any:
@@ -320,15 +319,6 @@ def _forget_index(model: Any, names: tuple[str, ...]) -> None:
         for index in meta.indexes
         if not (isinstance(index, list | tuple) and [_find(model, part) or part for part in index[0]] == wanted)
     ]
-
-
-def _is_its_own_parent(field: Any) -> bool:
-    """Tell whether keys refer to each other in a circle, which Peewee would follow for ever to a value's type."""
-    met: list[Any] = []
-    while isinstance(field, pw.ForeignKeyField) and not any(field is other for other in met):
-        met.append(field)
-        field = field.rel_field
-    return isinstance(field, pw.ForeignKeyField)
 
 
 def _find(model: Any, name: str) -> Any:

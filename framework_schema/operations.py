@@ -20,11 +20,12 @@ from framework_schema.dependents import (
     is_alone,
     is_index,
     is_index_of,
+    not_working,
     taking_for_text,
     users_of,
 )
 from framework_schema.drift import find_drift
-from framework_schema.errors import NameTaken
+from framework_schema.errors import NameTaken, Refused
 from framework_schema.model_statements import Statements, creates_usually, creating, noted
 from framework_schema.rebuild import broken, rebuild_table
 from framework_schema.snapshot import Snapshot, Table, columns_of
@@ -257,13 +258,13 @@ class SqliteOperations(Operations):
         parsed = ddl.parse_column(definition)
         grown = ddl.append_column(live.sql, definition)
         if changes_rules(live, grown, column):
-            raise ValueError(
+            raise Refused(
                 f"{table} has a CHECK or a generated column in which {column}, in double quotes, is a text: it would be"
                 " about the new column. Put the text in single quotes there first, or give the column another name"
             )
         default = None if ddl.normalise_default(parsed.default) is None else parsed.default
         has_rows = not align.empty_tables(self.database, [table])
-        value = field.db_value(field.default() if callable(field.default) else field.default) if has_rows else None
+        value = stored(field, field.default() if callable(field.default) else field.default) if has_rows else None
         if has_rows and value is None and not field.null and not allow_not_null and default is None:
             raise ValueError(f"{table}.{column} is NOT NULL and has no default; give it one, or allow_not_null=True")
         same = value is None or (default is not None and _is_default(default, value))
@@ -301,7 +302,7 @@ class SqliteOperations(Operations):
             self.note(f"no column {table}.{column}", there=True)
             return
         if user := next(users_of(self.database, live, column), None):
-            raise ValueError(_is_needed(live, column, user))
+            raise Refused(_is_needed(live, column, user))
         for name, sql in live.texts.items():
             if is_index(sql) and is_index_of(sql, column):
                 self.database.execute_sql(f"DROP INDEX {ddl.quote(name)}")
@@ -318,15 +319,15 @@ class SqliteOperations(Operations):
     def _drop_natively(self, live: Table, column: str) -> None:
         before = broken(self.database, [ddl.fold(column)])
         try:
-            self._run(f"ALTER TABLE {ddl.quote(live.name)} DROP COLUMN {ddl.quote(column)}", "")
+            self.database.execute_sql(f"ALTER TABLE {ddl.quote(live.name)} DROP COLUMN {ddl.quote(column)}")
         except pw.OperationalError as error:
             if user := broken_by_drop(error):
-                raise ValueError(_is_needed(live, column, user)) from error
+                raise Refused(_is_needed(live, column, user)) from error
             self._drop_by_rebuild(live, column)  # SQLite looks at all there is, and something else may be broken
             return
         # SQLite does not look at what a trigger writes.
         for user in broken(self.database, [ddl.fold(column)]).keys() - before.keys():
-            raise ValueError(_is_needed(live, column, user))
+            raise Refused(_is_needed(live, column, user))
 
     def _drop_by_rebuild(self, live: Table, column: str) -> None:
         sql = live.sql
@@ -449,7 +450,13 @@ class SqliteOperations(Operations):
         )
 
     def _run(self, sql: str, what: str) -> None:
-        self.database.execute_sql(sql)
+        try:
+            self.database.execute_sql(sql)
+        except pw.OperationalError as error:
+            reason = not_working(error)
+            if reason is None:
+                raise
+            raise Refused(reason) from error
         if what:
             self.note(what)
 
@@ -527,6 +534,20 @@ def _made_by(statements: tuple[tuple[str, tuple[Any, ...]], ...]) -> Snapshot:
         return of_database(scratch)
 
 
+def stored(field: Any, value: Any) -> Any:
+    """Return a value as a field stores it; as it is for a key that no field of another kind stands behind.
+
+    Keys that refer to each other in a circle Peewee would follow for ever, and a parent without a key has none.
+    """
+    met: list[Any] = []
+    end = field
+    while isinstance(end, pw.ForeignKeyField) and not any(end is other for other in met):
+        met.append(end)
+        end = end.rel_field
+    is_plain = isinstance(end, pw.Field) and not isinstance(end, pw.ForeignKeyField)
+    return field.db_value(value) if is_plain else value
+
+
 def _is_needed(table: Table, column: str, user: str) -> str:
     return f"{table.name}.{column} cannot be dropped: {user} needs it. Drop or change that first"
 
@@ -545,7 +566,7 @@ def _redefined(old: str, new: str, field: pw.Field[Any]) -> str:
     default = now.default
     if default is None and field.default is not None and was.default is not None:
         # The database's is another's than the field's; what only Python can tell is none of a table's.
-        default = None if callable(field.default) else _literal(field.db_value(field.default))
+        default = None if callable(field.default) else _literal(stored(field, field.default))
     elif default is None:
         default = was.default
     if ddl.normalise_default(default) != ddl.normalise_default(was.default):

@@ -127,3 +127,42 @@ def test_a_default_in_double_quotes_is_a_text_for_ever(path, folder):
     run(path, folder, 1, "migrator.add_fields('t', size=pw.IntegerField(default=3))")
 
     assert files.query(path, "SELECT a, size FROM t") == [("size", 3)]
+
+
+@pytest.mark.parametrize(
+    ("view", "body", "says"),
+    [
+        pytest.param(
+            "SELECT 1 FROM nowhere", "migrator.rename_table('t', 'u')", "the view v does not work", id="table"
+        ),
+        pytest.param(
+            "SELECT 1 FROM nowhere", "migrator.rename_field('t', 'a', 'c')", "the view v does not work", id="column"
+        ),
+        pytest.param(
+            "SELECT a, c FROM t, other", "migrator.rename_field('t', 'a', 'c')", "the view v would not work any more",
+            id="a view that would break",
+        ),
+    ],
+)  # fmt: skip
+def test_what_keeps_sqlite_from_a_rename_is_named(path, folder, view, body, says):
+    files.run(path, f"CREATE TABLE t (a, b); CREATE TABLE other (c); CREATE VIEW v AS {view}")
+    before = master(path)
+
+    with pytest.raises(MigrationFailed, match=says):
+        run(path, folder, 1, body)
+    assert master(path) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("CREATE TABLE t (a INT REFERENCES t, b, PRIMARY KEY (a, b))", id="a key that is its own parent"),
+        pytest.param("CREATE TABLE t (a INT REFERENCES t, b)", id="a parent without a key"),
+    ],
+)
+def test_a_default_of_an_odd_key_is_taken_as_it_is(path, folder, sql):
+    files.run(path, sql)
+
+    run(path, folder, 1, "migrator.add_default('t', 'a', 4)")
+
+    assert files.query(path, "SELECT dflt_value FROM pragma_table_info('t') WHERE name = 'a'") == [("4",)]
