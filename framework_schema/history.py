@@ -2,7 +2,7 @@
 
 Two tables. ``schema_migrations`` is what existing databases have, one row a
 migration, its six columns never changed. ``schema_migration_events`` is ours
-and append-only. Reading creates neither.
+and only grows: a failure that repeats itself is counted in its row. Reading creates neither.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class History:
 
     @property
     def events_table(self) -> str:
-        """Name of the append-only table."""
+        """Name of the table of events, which only grows."""
         return events_of(self.table)
 
     def exists(self, name: str) -> bool:
