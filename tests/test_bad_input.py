@@ -434,8 +434,10 @@ def test_a_script_with_a_syntax_error_stops_its_source_only(path, folder):
     broken = folder({"001_good": creates("good"), "002_bad": "def migrate(:\n"}, of="broken", source="broken")
     sound = folder({"001_item": creates("item")}, of="sound", source="sound")
 
-    report = Runner(path, [broken, sound]).migrate()
+    with pytest.raises(MigrationFailed) as failed:
+        Runner(path, [broken, sound]).migrate()
 
+    report = failed.value.report
     assert report.applied == ["sound/001_item"]
     (note,) = [note for note in report.notes if "broken" in note]
     assert "broken/002_bad" in note
@@ -461,8 +463,10 @@ def test_a_file_that_is_no_python_stops_its_source_only(path, folder, content):
     broken = folder({}, of="broken", source="broken")
     Path(broken.path, "001_bad.py").write_bytes(content)
 
-    report = Runner(path, [broken, folder({"001_item": creates("item")})]).migrate()
+    with pytest.raises(MigrationFailed) as failed:
+        Runner(path, [broken, folder({"001_item": creates("item")})]).migrate()
 
+    report = failed.value.report
     assert report.applied == ["app/001_item"]
     assert [note for note in report.notes if note.startswith("broken/001_bad: ")]
 
