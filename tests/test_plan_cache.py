@@ -185,7 +185,10 @@ def test_a_script_that_cannot_be_repeated_runs_on_every_database(run, cache, tra
     paths, report = run([creates("other"), script(body, head=head), sql("ALTER TABLE item ADD COLUMN more")])
 
     assert [member.error for member in report.reports] == [None] * MEMBERS
-    assert alive(cache) == ["app/003_x"]
+    if trap == "the history":  # rows that a script deletes are counted on each database, so nothing is recorded
+        assert not cache._groups
+    else:
+        assert alive(cache) == ["app/003_x"]
     for number, path in enumerate(paths):
         notes = [note for (note,) in files.query(path, "SELECT note FROM item")]
         assert "other" in files.tables(path)
