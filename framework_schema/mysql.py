@@ -35,6 +35,7 @@ from framework_schema.server import (
 )
 from framework_schema.server_alignment import Around
 from framework_schema.server_snapshot import ServerTable, my_quote
+from framework_schema.server_sql import execute
 from framework_schema.snapshot import Snapshot
 from framework_schema.wording import say
 
@@ -227,7 +228,7 @@ class MysqlDialect(ServerDialect):
 
     def as_is(self, database: pw.Database, table: ServerTable) -> ServerTable:
         """Ask for the table's text anew: each MODIFY changes it."""
-        printed = database.execute_sql(f"SHOW CREATE TABLE {my_quote(table.name)}").fetchone()[1]
+        printed = execute(database, f"SHOW CREATE TABLE {my_quote(table.name)}").fetchone()[1]
         return replace(table, printed=printed)
 
     def around(self, database: pw.Database, expected: Snapshot, table: str, column: str, *, repair: bool) -> Around:

@@ -20,7 +20,7 @@ REFUSALS = {1061, 1071, 1089, 1167, 1170, 1904}
 class MysqlGrammar(Grammar):
     """MariaDB and MySQL, https://mariadb.com/kb/en/alter-table/."""
 
-    kept_types = ("CHAR(255)", "DATETIME(6)")
+    kept_types = ("CHAR(16777216)", "DATETIME(6)")  # which makes a LONGTEXT
 
     def quote(self, name: str) -> str:
         """Quote with backticks, whatever the sql_mode."""
@@ -63,6 +63,15 @@ class MysqlGrammar(Grammar):
     def set_null(self, have: ServerTable, column: Column, null: bool) -> str:
         """State the column anew with or without NULL."""
         return self._modify(have, self._printed(have, column).nullable(null))
+
+    def unmoved(self, table: ServerTable, but: Collection[str]) -> list[str]:
+        """Say of each column with ON UPDATE that it stays, which it then does."""
+        names = [
+            self.quote(column.name)
+            for key, column in table.columns.items()
+            if key not in but and self._printed(table, column).get("on update")
+        ]
+        return [f"{name} = {name}" for name in names]
 
     def drop_inline_check(self, have: ServerTable, column: Column) -> tuple[str, ...]:
         """State the column anew without its CHECK."""

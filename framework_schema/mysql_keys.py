@@ -16,6 +16,7 @@ from framework_schema.ddl import fold
 from framework_schema.mysql_text import NAME, ColumnText, Definition, Reference, mysql_type
 from framework_schema.server_alignment import Around
 from framework_schema.server_snapshot import ServerTable, my_quote
+from framework_schema.server_sql import execute
 from framework_schema.snapshot import Column, Snapshot, Table
 
 FindTable = Callable[[str], Table | None]
@@ -173,7 +174,7 @@ def _unlike(database: pw.Database, places: Iterable[tuple[str, str]], want: Colu
 
 
 def _printed(database: pw.Database, table: str) -> Definition:
-    printed = Definition.of(database.execute_sql(f"SHOW CREATE TABLE {my_quote(table)}").fetchone()[1])
+    printed = Definition.of(execute(database, f"SHOW CREATE TABLE {my_quote(table)}").fetchone()[1])
     if printed is None:
         raise ValueError(f"what the server prints of {table} is not understood")
     return printed
@@ -218,6 +219,6 @@ def _parted(
             f"SELECT child.* FROM {my_quote(name)} AS child WHERE child.{my_quote(key)} IS NOT NULL AND NOT EXISTS "
             f"(SELECT 1 FROM {my_quote(to)} AS parent WHERE {other} = {one})"
         )
-        if database.execute_sql(f"{query} LIMIT 1").fetchone() is not None:
+        if execute(database, f"{query} LIMIT 1").fetchone() is not None:
             return name, query
     return None

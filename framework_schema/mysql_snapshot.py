@@ -217,7 +217,8 @@ class MysqlReader(Reader):
         modes, user = self.rows("SELECT @@sql_mode, CURRENT_USER()")[0]
         for table, name, timing, event in self._read(
             "SELECT event_object_table, trigger_name, action_timing, event_manipulation "
-            f"FROM information_schema.triggers WHERE {self._which('event_object_table', 'trigger_schema')}"
+            f"FROM information_schema.triggers WHERE {self._which('event_object_table', 'trigger_schema')} "
+            "ORDER BY event_object_table, action_order"  # in which they fire, and are made again
         ):
             parts = self.of(table)
             if parts is None:

@@ -26,14 +26,14 @@ class PostgresGrammar(Grammar):
         """Name the place, which * leaves out."""
         return f"SELECT ctid, * FROM {self.quote(table.name)}"
 
-    def quiet(self, table: ServerTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def quiet(self, table: ServerTable) -> list[tuple[str, tuple[str, ...]]]:
         """Switch those off that are on, all of them in the transaction of the change."""
-        if not table.triggers:
-            return (), ()
         change = f"ALTER TABLE {self.quote(table.name)}"
         names = [name for name, text in table.triggers.items() if not re.search(r" (?:DISABLE|ENABLE \w+)\b", text)]
-        off = tuple(f"{change} DISABLE TRIGGER {self.quote(name)}" for name in names)
-        return off, tuple(f"{change} ENABLE TRIGGER {self.quote(name)}" for name in names)
+        return [
+            (f"{change} DISABLE TRIGGER {self.quote(name)}", (f"{change} ENABLE TRIGGER {self.quote(name)}",))
+            for name in names
+        ]
 
     def quote(self, name: str) -> str:
         """Quote with double quotes."""

@@ -18,8 +18,9 @@ from framework_schema.drift import stray_uniques
 from framework_schema.history import Event
 from framework_schema.left import Left
 from framework_schema.server_ddl import Grammar
-from framework_schema.server_set_aside import SetAside, qualified
+from framework_schema.server_set_aside import ROW, SetAside
 from framework_schema.server_snapshot import ServerIndex, ServerTable
+from framework_schema.server_sql import execute
 from framework_schema.snapshot import ADDED, Carried, Column, ForeignKey, Index, Snapshot, refuses
 from framework_schema.wording import say, trace
 
@@ -42,7 +43,7 @@ class Step:
     fill: str | None = None
     """The statement that mends those rows, where nothing has to be invented."""
     aside: str | None = None
-    """The condition for the rows ``{row}`` that are to be set aside."""
+    """The condition for the rows, those of ``server_set_aside.ROW``, that are to be set aside."""
     clear: ForeignKey | None = None
     """The reference that is cleared in those rows instead."""
     then: tuple[Step, ...] = ()
@@ -176,14 +177,14 @@ class ServerAlignment:
             with self.attempt():
                 rows = self._count(step.rule) if step.rule else 0
                 for statement in () if rows else step.statements:
-                    self.database.execute_sql(statement)
+                    execute(self.database, statement)
         except pw.DatabaseError as error:
+            for statement in step.undo:
+                with contextlib.suppress(pw.PeeweeException):  # what was not done needs no undoing
+                    execute(self.database, statement)
             if self.is_hindered(error) or self._is_lost():
                 raise
             logger.debug("%s: %s failed\n%s", step.table, step.what, trace(error))
-            for statement in step.undo:
-                with contextlib.suppress(pw.DatabaseError):  # what was not done needs no undoing
-                    self.database.execute_sql(statement)
             return error
         condition = step.aside or step.fill or ""
         return Left(step.table, step.what, rows, step.rule or "", step.kind, step.name, "", condition) if rows else None
@@ -194,13 +195,13 @@ class ServerAlignment:
     def _is_lost(self) -> bool:
         """Tell whether the connection is gone, so that nothing more can be done."""
         try:
-            self.database.execute_sql("SELECT 1").fetchone()
+            execute(self.database, "SELECT 1").fetchone()
         except pw.PeeweeException:
             return True
         return False
 
     def _count(self, query: str) -> int:
-        rows: int = self.database.execute_sql(f"SELECT count(*) FROM ({query}) AS found").fetchone()[0]
+        rows: int = execute(self.database, f"SELECT count(*) FROM ({query}) AS found").fetchone()[0]
         return rows
 
     # What is missing
@@ -325,20 +326,20 @@ class ServerAlignment:
         rule, orphan = None, None
         if want is not have and not any((k.columns, k.table) == (key.columns, key.table) for k in have.foreign_keys):
             orphan = self._orphan(want, have, key)
-            rule = f"SELECT child.* FROM {self.quote(have.name)} AS child WHERE {orphan.format(child='child')}"
+            rule = f"SELECT child.* FROM {self.quote(have.name)} AS child WHERE {orphan.replace(ROW, 'child')}"
         may_be_null = all(t.columns[c].null for t in (want, have) for c in key.columns if c in t.columns)
         return Step(
             have.name, f"{have.name}: {what}", tuple(statements), "foreign key", ", ".join(key.columns), rule,
-            aside=orphan and orphan.replace("{child}", "{row}"), clear=key if may_be_null else None,
+            aside=orphan, clear=key if may_be_null else None,
         )  # fmt: skip
 
     def _orphan(self, want: ServerTable, have: ServerTable, key: ForeignKey) -> str:
-        """Write the condition for rows that refer to none, on a table that is called ``{child}``."""
+        """Write the condition for rows that refer to none, those of ``ROW``."""
         parent = self.expected.tables.get(key.table)
         to = [parent.columns[c].name for c in key.to_columns] if parent else list(key.to_columns)
         pairs = list(zip([have.columns[c].name for c in key.columns], to, strict=True))
-        given = " AND ".join(f"{{child}}.{self.quote(here)} IS NOT NULL" for here, _ in pairs)
-        match = " AND ".join(f"parent.{self.quote(there)} = {{child}}.{self.quote(here)}" for here, there in pairs)
+        given = " AND ".join(f"{ROW}.{self.quote(here)} IS NOT NULL" for here, _ in pairs)
+        match = " AND ".join(f"parent.{self.quote(there)} = {ROW}.{self.quote(here)}" for here, there in pairs)
         table = self.quote(parent.name if parent else key.table)
         inner = f"SELECT * FROM {table}" if table == self.quote(have.name) else table
         source = f"({inner}) AS parent" if inner != table else f"{table} AS parent"
@@ -366,7 +367,7 @@ class ServerAlignment:
         for want, have in pairs:
             yield from self._changed_carried(want, have)
             yield from self._changed_indexes(want, have)
-            yield from self._checks(want, have)
+            yield from self._checks(want, have, live)
         live = self.live()  # the tables as they are now decide which keys can be
         for key, table in sorted(self.expected.tables.items()):
             if key in live.tables:
@@ -463,10 +464,12 @@ class ServerAlignment:
             rule = f"SELECT * FROM {self.quote(have.name)} WHERE {condition}"
             fill = None
             if new.default is not None:
-                fill = f"UPDATE {self.quote(have.name)} SET {self.quote(name)} = {new.default} WHERE {condition}"
+                kept = self.grammar.unmoved(have, (self.grammar.fold(name),))
+                values = ", ".join([f"{self.quote(name)} = {new.default}", *kept])
+                fill = f"UPDATE {self.quote(have.name)} SET {values} WHERE {condition}"
             statement = self.grammar.set_null(self.now(have), loose, False)
             what = f"{have.name}: {name} NOT NULL"
-            aside = None if fill else f"{{row}}.{condition}"
+            aside = None if fill else f"{ROW}.{condition}"
             yield Step(have.name, what, (statement,), "null", name, rule, fill, aside)
 
     def _primary_key(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
@@ -486,7 +489,7 @@ class ServerAlignment:
         change = self.grammar.change_primary_key(have, self.grammar.primary_key(want, listed, taken))
         label = ", ".join(want.primary_key)
         twice = self._aside(live).all_but_one(have, list(map(self.quote, names)), None, nulls_alike=False)
-        lacking = " OR ".join(f"{{row}}.{self.quote(name)} IS NULL" for name in names)
+        lacking = " OR ".join(f"{ROW}.{self.quote(name)} IS NULL" for name in names)
         aside = f"({lacking} OR ({twice}))" if twice else None
         what = f"{have.name}: primary key {label}"
         yield Step(have.name, what, change, "primary key", label, double, aside=aside)
@@ -504,7 +507,7 @@ class ServerAlignment:
                 changed = self.grammar.change_trigger(want, have, name)
                 yield Step(have.name, f"trigger {name}", changed, "trigger", name)
 
-    def _checks(self, want: ServerTable, have: ServerTable) -> Iterator[Step]:
+    def _checks(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
         for check in sorted(want.checks - have.checks):
             rule = f"SELECT * FROM {self.quote(have.name)} WHERE NOT ({check})"
             unproved = have.constraint_names.get(check)
@@ -513,8 +516,7 @@ class ServerAlignment:
                 statements: tuple[str, ...] = (how,)
             else:
                 statements = tuple(self.grammar.add_check(have.name, check))
-            columns = [self.quote(column.name) for column in have.columns.values()]
-            aside = f"NOT ({qualified(check, columns, '{row}.')})" if "{" not in check else None
+            aside = self._aside(live).found_by(have, self.quote(have.name), [f"NOT ({check})"])
             yield Step(have.name, f"{have.name}: check {check}", statements, "check", check, rule, aside=aside)
 
     def _references(self, want: ServerTable, have: ServerTable, live: Snapshot) -> Iterator[Step]:
@@ -542,17 +544,17 @@ class ServerAlignment:
         return Alignment(tuple(done), tuple(Event("repaired", detail=what) for what in done))
 
     def _mend(self, step: Step, live: Snapshot) -> list[str]:
-        if step.fill is not None:
-            rows = self.database.rows_affected(self.database.execute_sql(step.fill))
-            return [f"{step.table}: {rows} NULL in {step.name} filled with the default"] if rows else []
         table = next(cast(ServerTable, table) for table in live.tables.values() if table.name == step.table)
+        if step.fill is not None:
+            rows = self._aside(live).fill(table, step.fill)
+            return [f"{step.table}: {rows} NULL in {step.name} filled with the default"] if rows else []
         assert step.aside is not None
         if step.clear is not None:
             return self._aside(live).clear(table, step.clear, step.aside, f"{step.name} refers to no row")
         return self._aside(live).move(table, step.aside, step.what)
 
     def _is_empty(self, table: str) -> bool:
-        return self.database.execute_sql(f"SELECT 1 FROM {self.quote(table)} LIMIT 1").fetchone() is None
+        return execute(self.database, f"SELECT 1 FROM {self.quote(table)} LIMIT 1").fetchone() is None
 
 
 def _columns_of(index: Index) -> list[str]:

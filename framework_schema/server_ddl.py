@@ -33,10 +33,13 @@ class Grammar(ABC):
         """Write the query for the rows of a table with all that ``row_identity`` names."""
         return f"SELECT * FROM {self.quote(table.name)}"
 
-    def quiet(self, table: ServerTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Write what keeps the triggers of a table from firing, and what lets them again."""
-        made = [statement for name in table.triggers for statement in self.make_trigger(table, name)]
-        return tuple(self.drop_trigger(table.name, name) for name in table.triggers), tuple(made)
+    def quiet(self, table: ServerTable) -> list[tuple[str, tuple[str, ...]]]:
+        """Write what keeps each trigger of a table from firing, and what lets it again."""
+        return [(self.drop_trigger(table.name, name), self.make_trigger(table, name)) for name in table.triggers]
+
+    def unmoved(self, table: ServerTable, but: Collection[str]) -> list[str]:
+        """Write what keeps the columns as they are that an UPDATE of others, ``but``, would change by itself."""
+        return []
 
     @abstractmethod
     def quote(self, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import peewee as pw
 
+from framework_schema.server_sql import execute
 from framework_schema.snapshot import Carried, Column, ForeignKey, Index, Snapshot, Table
 
 
@@ -147,7 +148,8 @@ class Reader(ABC):
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
         """Run a query; a table asked for is the last parameter of each."""
-        found: list[Any] = self.database.execute_sql(sql, tuple(params) or None).fetchall()
+        cursor = self.database.execute_sql(sql, tuple(params)) if params else execute(self.database, sql)
+        found: list[Any] = cursor.fetchall()
         return found
 
     def of(self, table: str) -> Parts | None:
