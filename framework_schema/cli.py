@@ -235,6 +235,7 @@ def restore_rows(options: Options, target: str) -> int:
     """Bring rows back that --repair set aside and that fit by now.
 
     To make them fit, change them in TABLE_set_aside, where they are kept.
+    Of SQLite files; on a server it refuses and says what to do by SQL.
     """
     from framework_schema import upkeep
 

@@ -58,6 +58,8 @@ class Dialect(ABC):
     name: str
     ddl_rolls_back: bool
     """Whether a transaction undoes DDL; where not, a script's progress is recorded step by step."""
+    restores_rows: bool = False
+    """Whether ``restore_rows`` is there; where not, rows set aside are brought back by SQL."""
 
     @abstractmethod
     def exclusive(self, database: pw.Database, name: str) -> AbstractContextManager[None]:

@@ -177,7 +177,9 @@ def _orphans(runner: Runner, database: pw.Database, found: Found) -> Iterator[Fi
 
 def _set_aside(runner: Runner, database: pw.Database) -> Iterator[Finding]:
     for kept in runner.dialect.kept_rows(database):
-        remedy = f"Change them there until they fit, then {_command(runner, 'restore-rows')}"
+        back = f"insert them into {kept.table} by SQL and delete them there"
+        then = _command(runner, "restore-rows") if runner.dialect.restores_rows else back
+        remedy = f"Change them there until they fit, then {then}"
         yield Finding(INFO, kept.text, kept.table, remedy)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import peewee as pw
 
 from framework_schema.backup import make, restore, settle
-from framework_schema.errors import MigrationFailed
+from framework_schema.errors import MigrationFailed, PlanRefused
 from framework_schema.history import Event
 from framework_schema.left import Kept
 from framework_schema.looking import since
@@ -18,6 +18,12 @@ from framework_schema.order import Order
 from framework_schema.report import Outcome, Report, State
 from framework_schema.shortcuts import Shortcuts
 from framework_schema.undoing import Undoer
+
+BY_SQL = (
+    "rows can be brought back by this command in SQLite files only, not on a server yet. Nothing was changed. Set aside"
+    " are: {found}. Change them there until they fit, insert them into their table by SQL, and delete them there."
+)
+"""What to do with rows set aside on a server."""
 
 
 class Runner(Shortcuts, Undoer):
@@ -126,12 +132,15 @@ class Runner(Shortcuts, Undoer):
         """Bring back the rows that ``--repair`` set aside and that fit by now, all or nothing of each.
 
         Returns what was done, a sentence a table, and what stays set aside. To
-        make a row fit, change it where it is kept. Raises ``DatabaseError``;
-        then nothing was changed.
+        make a row fit, change it where it is kept. Raises ``DatabaseError``, and
+        ``PlanRefused`` where rows are set aside on a server; then nothing was changed.
         """
         with self.looking() as database:
-            if not self.dialect.kept_rows(database):
+            kept = self.dialect.kept_rows(database)
+            if not kept:
                 return (), ()
+            if not self.dialect.restores_rows:
+                raise PlanRefused(f"{self.target.name}: {BY_SQL.format(found='; '.join(item.text for item in kept))}")
             self._require_writing()
             with self.dialect.exclusive(database, self.target.name):
                 history = self._history(database)

@@ -17,11 +17,13 @@ from framework_schema.alignment import Alignment
 from framework_schema.catalog import Catalog
 from framework_schema.dialects import POLL, Dialect
 from framework_schema.errors import CommitRefused
+from framework_schema.left import Kept
 from framework_schema.operations import Operations
 from framework_schema.orphans import Violation
 from framework_schema.server_alignment import Around, ServerAlignment
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_operations import ServerOperations
+from framework_schema.server_set_aside import kept_rows
 from framework_schema.server_snapshot import Reader, ServerTable
 from framework_schema.snapshot import Snapshot, Table
 from framework_schema.wording import say
@@ -221,6 +223,10 @@ class ServerDialect(Dialect):
     def explain(self, error: BaseException) -> str:
         """Say what a driver's error means and what to do, in our words; the driver's come after."""
         return say(error)
+
+    def kept_rows(self, database: pw.Database) -> list[Kept]:
+        """Count the rows in the tables that ``--repair`` made."""
+        return kept_rows(database, self.grammar)
 
     def aligned(self, database: pw.Database, expected: Snapshot, *, strict: bool, repair: bool) -> Alignment:
         """Add, alter, repair."""

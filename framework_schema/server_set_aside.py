@@ -23,6 +23,7 @@ from typing import Any, cast
 
 import peewee as pw
 
+from framework_schema.left import Kept
 from framework_schema.server_ddl import Grammar
 from framework_schema.server_snapshot import ServerTable
 from framework_schema.server_sql import execute
@@ -303,3 +304,15 @@ class SetAside:
 
     def _sql(self, sql: str) -> Any:
         return execute(self.database, sql)
+
+
+def kept_rows(database: pw.Database, grammar: Grammar) -> list[Kept]:
+    """Return what is set aside in a database, by table and reason; reads only."""
+    found = []
+    for name in database.get_tables():
+        if SUFFIX not in name or not set(OWN) <= {column.name for column in database.get_columns(name)}:
+            continue
+        sql = f"SELECT {REASON}, count(*) FROM {grammar.quote(name)} GROUP BY {REASON} ORDER BY {REASON}"
+        base = name[: name.rindex(SUFFIX)]
+        found += [Kept(base, name, str(reason or ""), rows) for reason, rows in execute(database, sql).fetchall()]
+    return found

@@ -50,6 +50,7 @@ class SqliteDialect(Dialect):
 
     name = "sqlite"
     ddl_rolls_back = True
+    restores_rows = True
 
     @contextmanager
     def exclusive(self, database: pw.Database, name: str) -> Iterator[None]:

@@ -5,6 +5,8 @@ import servers
 from script_texts import script
 
 from framework_schema.config import Config
+from framework_schema.doctor import diagnose
+from framework_schema.errors import PlanRefused
 from framework_schema.report import State
 from framework_schema.runner import Runner
 
@@ -205,3 +207,18 @@ def test_a_check_that_names_its_table_in_a_text_is_repaired(place, folder):
 
     assert place.sql("SELECT id FROM kind") == [(2,)]
     assert place.sql("SELECT id, kind FROM kind_set_aside") == [(1, "kind")]
+
+
+@SERVERS
+def test_what_is_set_aside_on_a_server_is_told_and_how_it_comes_back(place, folder):
+    source = made(folder, "CREATE TABLE page (id INT PRIMARY KEY, size INT, CONSTRAINT page_size CHECK (size > 0))")
+    loose(place, source, "ALTER TABLE page DROP CONSTRAINT page_size", "INSERT INTO page VALUES (1, -1), (2, -2)")
+    assert place.runner(source).restore_rows() == ((), ())
+    place.migrate(source)
+
+    (told,) = [found for found in diagnose(place.runner(source)) if "set aside" in found.what]
+    assert told.what.startswith("2 rows of page set aside in page_set_aside: ")
+    assert "by SQL" in told.remedy
+    with pytest.raises(PlanRefused, match=r"2 rows of page set aside in page_set_aside: .* by SQL"):
+        place.runner(source).restore_rows()
+    assert place.sql("SELECT count(*) FROM page_set_aside") == [(2,)]
