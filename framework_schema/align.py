@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import peewee as pw
 
 from framework_schema import ddl
+from framework_schema.dependents import taking_for_text
 from framework_schema.drift import Difference, Drift
 from framework_schema.left import Left
 from framework_schema.snapshot import VIRTUAL, Snapshot, Table
@@ -183,7 +184,8 @@ def _addition(want: Table, have: Table, difference: Difference, names: Names, is
 def _column(want: Table, have: Table, name: str, is_empty: bool) -> Change:
     definition = column_definition(want, name, is_empty)
     statement = f"ALTER TABLE {ddl.quote(have.name)} ADD COLUMN {definition}"
-    return Change(have.name, f"column {have.name}.{name}", (statement,), "column", name)
+    again = (f"REINDEX {ddl.quote(index)}" for index in taking_for_text(have, name))
+    return Change(have.name, f"column {have.name}.{name}", (statement, *again), "column", name)
 
 
 def column_definition(want: Table, name: str, is_empty: bool) -> str:

@@ -2,9 +2,11 @@
 
 import pytest
 import sqlite_files as files
+from script_texts import script
 from test_migrator import run
 
 from framework_schema.errors import MigrationFailed
+from framework_schema.runner import Runner
 
 
 def master(path):
@@ -108,6 +110,15 @@ def test_an_index_on_a_word_that_becomes_a_column_is_made_anew(path, folder, ind
 
     run(path, folder, 1, "migrator.add_fields('t', size=pw.IntegerField(null=True))")
 
+    assert files.integrity(path) == ["ok"]
+
+
+def test_alignment_too_makes_such_an_index_anew(path, folder):
+    source = folder({"001_t": script("migrator.sql('CREATE TABLE t (a INT, size INT)')")})
+    Runner(path, [source]).migrate()
+    files.run(path, 'DROP TABLE t; CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2); CREATE INDEX i ON t ("size")')
+
+    assert Runner(path, [source]).migrate().aligned == ("column t.size",)
     assert files.integrity(path) == ["ok"]
 
 
