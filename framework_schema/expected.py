@@ -55,8 +55,9 @@ def _made(
             dialect.snapshot(database)  # all there is, which is little: so what is not known later is not there
         orm = orm_of((), database)
         guard: Guard | None = None
+        is_framed = any(migration.source == FRAMEWORK for migration in migrations)
         for migration in migrations:
-            if migration.source != FRAMEWORK and guard is None:
+            if is_framed and migration.source != FRAMEWORK and guard is None:
                 with dialect.reading_scratch(database):
                     guard = Guard(dialect.snapshot(database, structural=looks[-1]))
             error = _tried(migration, database, dialect, orm, table, guard)

@@ -25,11 +25,23 @@ EXAMPLES = {
     "rollback": ("rollback data/homebrew.db --dry-run", "rollback data/homebrew.db --to app/002_beer --yes"),
     "backup": ("backup data/homebrew.db", "backup data/homebrew.db --into /mnt/copies"),
     "restore": ("restore data/backups/FILE.backup data/homebrew.db",),
+    "restore-rows": ("restore-rows data/homebrew.db",),
     "copy": ("copy data/homebrew.db postgresql://me@host/homebrew",),
     "doctor": ("doctor data/",),
     "create": ("create add_colour --auto app.models",),
 }
-ONE_DATABASE = {"migrate", "status", "plan", "check", "history", "rollback", "backup", "restore", "doctor"}
+ONE_DATABASE = {
+    "migrate",
+    "status",
+    "plan",
+    "check",
+    "history",
+    "rollback",
+    "backup",
+    "restore",
+    "restore-rows",
+    "doctor",
+}
 
 
 class Commands(click.Group):

@@ -80,8 +80,13 @@ def run(members, folder, cache):
 
 def alive(cache):
     """Return the steps that run through their script on every database, or None where nothing is repeated."""
-    (group,) = cache._groups.values()
-    return None if group.proven is None else [step.key for step in group.proven.steps if step.statements is None]
+    group = next(iter(cache._groups.values()), None)
+    assert len(cache._groups) <= 1
+    return (
+        None
+        if group is None or group.proven is None
+        else [step.key for step in group.proven.steps if step.statements is None]
+    )
 
 
 def notes(engine):
@@ -240,7 +245,8 @@ def test_a_script_that_cannot_be_repeated_runs_on_every_database(run, cache, eng
     assert [member.error for member in report.reports] == [None] * 3
     # A value that nothing but the comparison shows leaves no proof of the schema before it: then nothing is repeated.
     assert alive(cache) in (["app/003_x"], None)
-    assert (alive(cache) is None) == (trap == "values that are counted")
+    # Rows that a script deletes are counted on each database, so nothing of that run is recorded.
+    assert (alive(cache) is None) == (trap in ("values that are counted", "the history"))
     for number, engine in enumerate(found):
         assert history(engine) == [("app/001_item", True), *((f"app/00{n}_x", True) for n in (2, 3, 4))]
         if trap in ("uuid", "the database's name", "a clock", "chance in SQL that is read"):
