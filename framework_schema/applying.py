@@ -313,7 +313,7 @@ class Applier(Looker):
             history.keep_in_step(m.name for m in status.applied if m.source == APP and m.is_numbered)
         error = _why(steps, unread, undone=self.dialect.ddl_rolls_back)
         did = bool(steps or alignment.events)
-        if not did:
+        if not did and alignment.left and self._has_written_nothing(found, history):
             self.dialect.discard(database)
         unseen = self.unseen(rows, found.known)
         is_proven = status.is_current and not error and not alignment.left and not unseen
@@ -334,6 +334,11 @@ class Applier(Looker):
             made = None if self._backup is None else str(self._backup)
             self._recording.end(status.applied, replace(report, backup=made))
         return report
+
+    def _has_written_nothing(self, found: Found, history: History) -> bool:
+        """Tell whether a run without steps took over no record of another tool, and made no table for its own."""
+        tables = found.live.tables
+        return PEEWEE_MIGRATE_TABLE not in tables and {history.table, history.events_table} <= tables.keys()
 
     def _open_again(
         self,

@@ -58,7 +58,9 @@ class Item(pw.Model):
 """
 ROWLESS = {
     "column": "migrator.add_fields('item', colour=pw.TextField(null=True))",
-    "column with a constant default": "migrator.add_fields('item', colour=pw.TextField(default='red'))",
+    "column with a constant default": (
+        "migrator.add_fields('item', colour=pw.TextField(constraints=[pw.SQL(\"DEFAULT 'red'\")]))"
+    ),
     "column renamed": "migrator.rename_field('item', 'size', 'width')",
     "table renamed": "migrator.rename_table('item', 'thing')",
     "table": "migrator.create_model(type('Other', (pw.Model,), {'name': pw.TextField()}))",

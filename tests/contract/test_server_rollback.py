@@ -61,7 +61,8 @@ def test_each_shipped_script_goes_up_down_and_up_to_the_same_schema_and_rows(ser
         below = state()
         for step in runner.known.migrations:
             above = goes_up(step)
-            result = undo(database, runner.dialect, history, step, (*applied, step))
+            doing = runner.dialect.operations(database)
+            result = undo(database, runner.dialect, history, step, (*applied, step), doing)
             assert (result.outcome, *state()) == (Outcome.ROLLED_BACK, *below), step.key
             assert goes_up(step) == above, step.key
             below, applied = above, (*applied, step)
