@@ -123,13 +123,14 @@ def loosened(engine):
 
 
 def content(engine, source):
-    """Return schema, rows and what the history says; ids and times of the record aside."""
+    """Return schema, rows and what the history says; ids and times of the record and of rows set aside apart."""
     with engine.runner(source).target.connected() as database:
         schema = engine.runner(source).dialect.snapshot(database, structural=True)
     found = {"schema": schema.tables}
     for table in schema.tables.values():
         if not table.name.startswith("schema_migration"):
-            found[table.name] = sorted(engine.sql(f'SELECT * FROM "{table.name}"'), key=repr)
+            names = ", ".join(f'"{c.name}"' for c in table.columns.values() if c.name != "set_aside_at")
+            found[table.name] = sorted(engine.sql(f'SELECT {names} FROM "{table.name}"'), key=repr)
     rows = 'SELECT migration_name, success FROM "schema_migrations"'
     found["history"] = sorted((key, bool(success)) for key, success in engine.sql(rows))
     return found
