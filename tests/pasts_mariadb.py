@@ -45,7 +45,7 @@ FORMS = {
     "natural": Form(),
     "int unsigned": Form(number="INT UNSIGNED"),
     "bigint": Form(number="BIGINT"),
-    "myisam": Form(behind=" ENGINE=MyISAM", keys=False),
+    "myisam": Form(key="VARCHAR(80)", behind=" ENGINE=MyISAM", keys=False),  # whose keys have 1,000 bytes at most
     "aria, bigint unsigned": Form(number="BIGINT UNSIGNED", behind=" ENGINE=Aria", keys=False),
     "utf8mb3": Form(behind=" DEFAULT CHARSET=utf8mb3"),
     "latin1": Form(behind=" DEFAULT CHARSET=latin1"),

@@ -24,6 +24,7 @@ from test_histories import all_rows, lost
 
 from framework_schema.report import State
 from framework_schema.runner import Runner
+from framework_schema.sources import app_folders, installed
 
 TESTS = Path(__file__).parent
 pytestmark = pytest.mark.slow
@@ -109,7 +110,7 @@ def test_from_its_first_request_on_the_app_works_on_every_history_and_loses_noth
         for milestone in made:
             assert files.query(path, STATES, milestone["id"]) == [(milestone["name"], milestone["color"])]
 
-    assert Runner(path).migrate().state is State.CURRENT
+    assert Runner(path, [*installed(), *app_folders(root)]).migrate().state is State.CURRENT
     assert list(lost(before, path)) == []
     own = {"SystemParameters", "schema_migrations", "schema_migration_events"}  # what was saved again, and when
     assert [found for found in lost(inserted, path) if found[0] not in own] == []
