@@ -56,7 +56,7 @@ def served(command, tmp_path, path):
     try:
         yield f"http://127.0.0.1:{port}/", log
     finally:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)  # SIGINT is ignored below a shell that runs us in the background
         server.wait(30)
 
 
